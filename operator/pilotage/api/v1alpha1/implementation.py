@@ -1,0 +1,353 @@
+"""Implementation: one customer's project, rolled out module by module in waves."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from pilotage.api.v1alpha1.common import (
+    ApiModel,
+    Conditions,
+    DnsLabel,
+    Duration,
+    LocalReference,
+    ObjectName,
+    Quantity,
+    Sha256,
+    Text,
+    Timestamp,
+    Title,
+    free_form,
+    list_map,
+    list_set,
+    validations,
+)
+
+MAX_MODULES = 100
+MAX_DEPENDENCIES = 16
+MAX_RELEASE_NAME = 53
+
+ANY = Annotated[Any, Field(json_schema_extra=free_form())]
+Values = Annotated[dict[str, Any], Field(json_schema_extra={"type": "object", **free_form()})]
+Expression = Annotated[str, Field(max_length=4096)]
+ReleaseName = Annotated[
+    str, Field(min_length=1, max_length=MAX_RELEASE_NAME, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to the releases when the Implementation, or a module in it, is deleted."""
+
+    ORPHAN = "Orphan"
+    UNINSTALL = "Uninstall"
+
+
+class OnFailure(StrEnum):
+    """What a failed upgrade of a module leads to. Either way its wave stops."""
+
+    STOP = "Stop"
+    ROLLBACK = "Rollback"
+
+
+class Customer(ApiModel):
+    """Who the project is for. `code` is the value of the label pilotage.dev/customer."""
+
+    code: DnsLabel
+    name: Title
+    contract: Annotated[str, Field(max_length=100)] | None = None
+
+
+class ConnectionType(StrEnum):
+    """What kind of service a connection reaches."""
+
+    POSTGRESQL = "postgresql"
+
+
+class Connection(ApiModel):
+    """A database that the project uses, named once; its Secret holds host, port, database, username and password."""
+
+    name: DnsLabel
+    type: ConnectionType
+    secret_ref: LocalReference
+
+
+class EnvironmentExpectations(ApiModel):
+    """The least that the customer's cluster must offer; measured by the preflight before anything is touched."""
+
+    kubernetes: Annotated[
+        str,
+        Field(
+            max_length=40,
+            pattern=r"^>=\s*1\.[0-9]{1,3}(\.[0-9]{1,3})?$",
+            description="lowest Kubernetes version, such as >=1.33",
+        ),
+    ] | None = None
+    cpu: Annotated[Quantity, Field(description="allocatable processors of all nodes together")] | None = None
+    memory: Annotated[Quantity, Field(description="allocatable memory of all nodes together")] | None = None
+    storage_class: ObjectName | None = None
+
+
+class Environment(ApiModel):
+    """The customer's cluster as the project needs it."""
+
+    expects: EnvironmentExpectations = EnvironmentExpectations()
+
+
+class ChartSource(ApiModel):
+    """Where a module's Helm chart comes from: exactly one of `oci`, `repository` with `name`, or `configMapRef`."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "[has(self.oci), has(self.repository), has(self.configMapRef)].filter(x, x).size() == 1",
+                "give exactly one chart source: oci, repository (with name) or configMapRef",
+            ),
+            ("has(self.repository) == has(self.name)", "repository and name go together"),
+            (
+                "has(self.configMapRef) || has(self.version) || has(self.digest)",
+                "pin the chart: give version or digest",
+            ),
+            ("!has(self.secretRef) || has(self.oci)", "secretRef holds registry credentials and goes with oci only"),
+        )
+    }
+
+    oci: Annotated[str, Field(max_length=500, pattern=r"^oci://[^\s]+$")] | None = None
+    repository: Annotated[str, Field(max_length=500, pattern=r"^https?://[^\s]+$")] | None = None
+    name: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    config_map_ref: LocalReference | None = Field(
+        default=None, description="a ConfigMap with the packaged chart under binaryData, key chart.tgz"
+    )
+    version: Annotated[str, Field(max_length=100, pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]*$")] | None = None
+    digest: Annotated[Sha256, Field(description="sha256 of the chart archive; another archive is refused")] | None = None
+    secret_ref: LocalReference | None = Field(
+        default=None, description="a Secret of type kubernetes.io/dockerconfigjson for the registry"
+    )
+
+
+class ValuesSourceKind(StrEnum):
+    """Kinds that values may be taken from."""
+
+    CONFIG_MAP = "ConfigMap"
+    SECRET = "Secret"  # noqa: S105 (a kind's name, no secret)
+
+
+class ValuesReference(ApiModel):
+    """Values from a ConfigMap or Secret of the same namespace, with Flux's meaning.
+
+    Without `targetPath` the key holds a YAML document that is merged; with it, the key's text becomes
+    the value at that dotted path.
+    """
+
+    kind: ValuesSourceKind
+    name: ObjectName
+    values_key: Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = "values.yaml"
+    target_path: Annotated[str, Field(max_length=250, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] | None = None
+    optional: bool = False
+
+
+class ConfigType(StrEnum):
+    """Types of a configuration item's value."""
+
+    STRING = "String"
+    INTEGER = "Integer"
+    NUMBER = "Number"
+    BOOLEAN = "Boolean"
+    LIST = "List"
+    OBJECT = "Object"
+
+
+class ConfigItem(ApiModel):
+    """One business setting of a module. `key` is a dotted path in the chart's values; it wins over `values`."""
+
+    key: Annotated[str, Field(max_length=250, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+    title: Title | None = None
+    type: ConfigType | None = None
+    enum: Annotated[list[ANY], Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "atomic"})] | None = None
+    value: ANY = None
+    required: bool = False
+
+
+class Output(ApiModel):
+    """A value that other modules read as modules.NAME.outputs.KEY; may hold [[ expressions ]]."""
+
+    name: Annotated[str, Field(max_length=63, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+    value: Expression
+
+
+class ModuleSpec(ApiModel):
+    """One module of the product: a Helm release and what must be true before it counts as live."""
+
+    name: DnsLabel
+    title: Title | None = None
+    wave: Annotated[int, Field(ge=1, le=100, description="default: one more than the highest of dependsOn")] | None = None
+    depends_on: Annotated[list[DnsLabel], Field(max_length=MAX_DEPENDENCIES, json_schema_extra=list_set())] = []
+    mutex: Annotated[DnsLabel, Field(description="modules of the same mutex never act at once")] | None = None
+    chart: ChartSource
+    release_name: ReleaseName | None = Field(default=None, description="default: IMPLEMENTATION-MODULE")
+    values: Values = {}
+    values_from: Annotated[
+        list[ValuesReference], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = []
+    config: Annotated[list[ConfigItem], Field(max_length=200, json_schema_extra=list_map("key"))] = []
+    outputs: Annotated[list[Output], Field(max_length=32, json_schema_extra=list_map("name"))] = []
+    migrations: Annotated[list[ObjectName], Field(max_length=32, json_schema_extra=list_set())] = Field(
+        default=[], description="MigrationJobs that this module waits for, also while they are missing"
+    )
+    checks: Annotated[list[ObjectName], Field(max_length=32, json_schema_extra=list_set())] = Field(
+        default=[], description="AcceptanceChecks that this module waits for, also while they are missing"
+    )
+    timeout: Annotated[Duration, Field(description="how long its workloads may take to become healthy")] = "10m"
+
+
+class Rollout(ApiModel):
+    """How the modules of a wave are staggered and what a failure leads to."""
+
+    max_parallel: Annotated[int, Field(ge=1, le=20, description="modules that act at once")] = 2
+    on_failure: OnFailure = OnFailure.STOP
+
+
+class ImplementationSpec(ApiModel):
+    """What the customer is to get, and in which order."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "self.modules.all(m, !has(m.dependsOn) || m.dependsOn.all(d, self.modules.exists(n, n.name == d)))",
+                "dependsOn names a module that is not in spec.modules",
+            ),
+        )
+    }
+
+    customer: Customer
+    service_account_name: ObjectName = Field(
+        default="pilotage-deployer", description="every change in the namespace is made as this account"
+    )
+    deletion_policy: DeletionPolicy = DeletionPolicy.ORPHAN
+    connections: Annotated[list[Connection], Field(max_length=32, json_schema_extra=list_map("name"))] = []
+    environment: Environment = Environment()
+    values: Values = Field(default={}, description="shared by all modules; string leaves may hold [[ expressions ]]")
+    modules: Annotated[list[ModuleSpec], Field(min_length=1, max_length=MAX_MODULES, json_schema_extra=list_map("name"))]
+    rollout: Rollout = Rollout()
+    suspend: bool = Field(default=False, description="no new action is started; running ones end")
+
+
+class Phase(StrEnum):
+    """Where the project as a whole stands; derived from its modules, never a cursor."""
+
+    PLANNING = "Planning"
+    CONFIGURING = "Configuring"
+    MIGRATING = "Migrating"
+    CUTOVER = "Cutover"
+    HYPERCARE = "Hypercare"
+    ACCEPTANCE = "Acceptance"
+    CLOSED = "Closed"
+    SUSPENDED = "Suspended"
+
+
+class ModuleState(StrEnum):
+    """Where a module stands. The first nine are passed in this order."""
+
+    PENDING = "Pending"
+    CONFIGURING = "Configuring"
+    MIGRATING = "Migrating"
+    VERIFYING = "Verifying"
+    PREPARED = "Prepared"
+    CUTTING_OVER = "CuttingOver"
+    LIVE = "Live"
+    STABLE = "Stable"
+    ACCEPTED = "Accepted"
+    ROLLED_BACK = "RolledBack"
+    UNHEALTHY = "Unhealthy"
+    FAILED = "Failed"
+
+
+class ReleaseStatus(ApiModel):
+    """The Helm release that a module has now."""
+
+    name: Annotated[str, Field(max_length=MAX_RELEASE_NAME)]
+    chart: Annotated[str, Field(max_length=250)]
+    version: Annotated[str, Field(max_length=100)]
+    revision: Annotated[int, Field(ge=1)]
+    values_digest: Annotated[str, Field(max_length=80)]
+    input_digest: Annotated[str, Field(max_length=80, description="names chart and values together; checks bind to it")]
+
+
+class LastGood(ApiModel):
+    """The newest revision that was once live and healthy: what a rollback goes back to."""
+
+    revision: Annotated[int, Field(ge=1)]
+    version: Annotated[str, Field(max_length=100)]
+    input_digest: Annotated[str, Field(max_length=80)]
+
+
+class ModuleStatus(ApiModel):
+    """What is known of one module."""
+
+    name: DnsLabel
+    wave: Annotated[int, Field(ge=1)]
+    state: ModuleState
+    reached: ModuleState = Field(
+        default=ModuleState.PENDING, description="the furthest of the ordered states with the present input"
+    )
+    reason: Annotated[str, Field(max_length=128)] = ""
+    message: Annotated[str, Field(max_length=2048)] = ""
+    since: Timestamp
+    desired_input: Annotated[str, Field(max_length=80)] = ""
+    values_digest: Annotated[str, Field(max_length=80, description="of the rendered values, secrets by keyed hash")] = ""
+    expects: Annotated[list[ObjectName], Field(max_length=64, json_schema_extra=list_set())] = Field(
+        default=[], description="checks and migrations that hold this module; one that is deleted still holds it"
+    )
+    release: ReleaseStatus | None = None
+    last_good: LastGood | None = None
+
+
+class AssessmentResult(StrEnum):
+    """Outcome of one preflight check. Unknown is never a pass."""
+
+    PASS = "Pass"
+    FAIL = "Fail"
+    UNKNOWN = "Unknown"
+
+
+class AssessmentCheck(ApiModel):
+    """One thing that the preflight looked at."""
+
+    name: Annotated[str, Field(max_length=100)]
+    result: AssessmentResult
+    message: Text
+    remedy: Text | None = None
+
+
+class Assessment(ApiModel):
+    """The preflight's findings; `generation` is the spec's that they speak of."""
+
+    generation: Annotated[int, Field(ge=0)]
+    checks: Annotated[list[AssessmentCheck], Field(max_length=64, json_schema_extra=list_map("name"))] = []
+
+
+class NextAction(ApiModel):
+    """Who holds this up, and what they must do."""
+
+    who: Annotated[str, Field(max_length=200)]
+    what: Annotated[str, Field(max_length=2048)]
+    command: Annotated[str, Field(max_length=1024)] | None = None
+
+
+class ImplementationStatus(ApiModel):
+    """A report, derived anew in every pass from spec, releases, migrations and checks."""
+
+    observed_generation: int = -1
+    phase: Phase | None = None
+    wave: Annotated[int, Field(ge=0, description="the highest wave that is open")] | None = None
+    live: Annotated[str, Field(max_length=20, description="modules live, of all: 3/7")] | None = None
+    waiting_on: Annotated[str, Field(max_length=300)] | None = None
+    modules: Annotated[list[ModuleStatus], Field(max_length=MAX_MODULES, json_schema_extra=list_map("name"))] = []
+    next_actions: Annotated[
+        list[NextAction], Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = []
+    assessment: Assessment | None = None
+    last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
+    last_handled_reconcile_at: Annotated[str, Field(max_length=100)] | None = None
+    conditions: Conditions = []
