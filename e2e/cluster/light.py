@@ -66,9 +66,13 @@ class LightCluster:
     def start(self) -> Self:
         """Start everything and wait until objects can be made in the default namespace."""
         try:
-            for child in (self._etcd, self._api_server, self._controllers):
-                child.start()
-            self._wait_until_usable()
+            self._etcd.start()
+            self._api_server.start()
+            self._wait_for("ready", self._api.is_ready)
+            self._controllers.start()
+            # Pods and Jobs are refused until the controllers have made the namespace's account.
+            account = "/api/v1/namespaces/default/serviceaccounts/default"
+            self._wait_for("running its controllers", lambda: self._api.read(account) is not None)
         except BaseException:
             self.stop()
             raise
@@ -104,20 +108,14 @@ class LightCluster:
     ) -> None:
         self.stop()
 
-    def _wait_until_usable(self) -> None:
-        self._wait_for("ready", self._api.is_ready)
-        # Pods and Jobs are refused until the controllers have made the namespace's account.
-        account = "/api/v1/namespaces/default/serviceaccounts/default"
-        self._wait_for("running its controllers", lambda: self._api.read(account) is not None)
-
     def _wait_for(self, state: str, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             for child in (self._etcd, self._api_server):
                 if not child.is_alive():
                     raise Refusal(f"{child.name} of the light cluster ended; its log says:\n{child.last_words()}")
-            # The controllers give up when the API server needs more than 10 s, as it does on a busy machine.
-            if not self._controllers.is_alive():
+            # The controllers give up when the API server is away for long.
+            if self._controllers.has_ended():
                 self._controllers.start()
             if wait_until(condition, 0.5, 0.05):
                 return
