@@ -296,8 +296,10 @@ class ModuleStatus(ApiModel):
     since: Timestamp
     desired_input: Annotated[str, Field(max_length=80)] = ""
     values_digest: Annotated[str, Field(max_length=80, description="of the rendered values, secrets by keyed hash")] = ""
-    expects: Annotated[list[ObjectName], Field(max_length=64, json_schema_extra=list_set())] = Field(
-        default=[], description="checks and migrations that hold this module; one that is deleted still holds it"
+    expects: Annotated[
+        list[Annotated[str, Field(max_length=280)]], Field(max_length=128, json_schema_extra=list_set())
+    ] = Field(
+        default=[], description="check/NAME and migration/NAME that hold this module; one that is deleted still holds it"
     )
     release: ReleaseStatus | None = None
     last_good: LastGood | None = None

@@ -1,0 +1,103 @@
+"""The observed facts that the planning of an Implementation rests on. Plain data: no client, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pilotage.api.v1alpha1.implementation import AssessmentCheck
+from pilotage.plan.delivery import ReleaseFacts
+from pilotage.plan.health import Health
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that keeps a step from being taken until spec, data or cluster change."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class DesiredRelease:
+    """What a module's release is to be: the digests name chart and rendered values."""
+
+    input: str
+    values_digest: str
+    chart: str
+    version: str
+
+
+@dataclass(frozen=True)
+class ModuleFacts:
+    """One module as observed: what is wanted, what Helm recorded, how its workloads do.
+
+    `problem` keeps the wanted release from being known (chart, values); `action_error` is the failure of the last
+    action with this very input that left no record at Helm.
+    """
+
+    desired: DesiredRelease | None = None
+    problem: Problem | None = None
+    release: ReleaseFacts | None = None
+    action_error: Problem | None = None
+    health: Health = Health.MISSING
+    health_message: str = ""
+    job_active: bool = False
+
+
+@dataclass(frozen=True)
+class MigrationFacts:
+    """A MigrationJob as it stands in the cluster."""
+
+    name: str
+    module: str
+    implementation: str
+    phase: str = ""
+    succeeded: bool = False
+    ended_badly: bool = False
+    message: str = ""
+    depends_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckVerdict:
+    """What a check says of one module with its present input."""
+
+    passed: bool
+    phase: str
+    message: str
+    ended_badly: bool = False
+
+
+@dataclass(frozen=True)
+class CheckFacts:
+    """An AcceptanceCheck as it stands in the cluster. Without `modules` it covers all of its Implementation."""
+
+    name: str
+    gate: str
+    implementation: str
+    modules: tuple[str, ...] = ()
+    verdicts: Mapping[str, CheckVerdict] = field(default_factory=dict)
+
+    def covers(self, module: str) -> bool:
+        """Whether the check speaks of that module."""
+        return not self.modules or module in self.modules
+
+
+@dataclass(frozen=True)
+class ImplementationFacts:
+    """Everything that one pass over an Implementation knows."""
+
+    body: Mapping[str, Any]
+    now: datetime
+    attempt: str
+    problem: Problem | None = None
+    assessment: tuple[AssessmentCheck, ...] = ()
+    assessment_pending: str = ""
+    modules: Mapping[str, ModuleFacts] = field(default_factory=dict)
+    migrations: Mapping[str, MigrationFacts] = field(default_factory=dict)
+    checks: Mapping[str, CheckFacts] = field(default_factory=dict)
+    removed_releases: tuple[ReleaseFacts, ...] = ()
+    namespace_terminating: bool = False

@@ -1,0 +1,362 @@
+"""The decision about one Implementation: (spec, observed facts, now) -> status, actions, when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pilotage.api.v1alpha1.common import FINALIZER, RECONCILE_AT, RETRY_AT, ConditionType
+from pilotage.api.v1alpha1.implementation import (
+    Assessment,
+    AssessmentCheck,
+    AssessmentResult,
+    DeletionPolicy,
+    ImplementationSpec,
+    ImplementationStatus,
+    ModuleSpec,
+    ModuleState,
+    ModuleStatus,
+    NextAction,
+    Phase,
+)
+from pilotage.plan.conditions import (
+    Progress,
+    Standing,
+    condition,
+    merge_conditions,
+    shorten,
+    standing_conditions,
+    timestamp,
+)
+from pilotage.plan.dag import assign_waves, find_cycle, spell_cycle
+from pilotage.plan.facts import ImplementationFacts, Problem
+from pilotage.plan.graph import build_graph
+from pilotage.plan.module import (
+    BROKEN_STATES,
+    LIVE_STATES,
+    Action,
+    ActionKind,
+    ModuleHistory,
+    ModuleView,
+    assess_module,
+    expectations,
+    furthest,
+    last_good,
+    module_history,
+    release_status,
+    since,
+)
+from pilotage.plan.reasons import Reason
+from pilotage.plan.waves import Turn, take_turns
+
+PREFLIGHT_AGAIN = timedelta(seconds=30)
+IN_PROGRESS_AGAIN = timedelta(seconds=5)
+AT_ONCE = timedelta()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one pass over an Implementation leads to. `finalizer` None leaves it as it is."""
+
+    status: dict[str, Any] | None
+    actions: tuple[Action, ...] = ()
+    again: timedelta | None = None
+    finalizer: bool | None = None
+
+
+def decide(facts: ImplementationFacts) -> Decision:
+    """Decide on one Implementation. Pure: the same facts always give the same decision."""
+    spec = ImplementationSpec.model_validate(facts.body["spec"])
+    if facts.body["metadata"].get("deletionTimestamp"):
+        return _decide_deletion(spec, facts)
+    previous = ImplementationStatus.model_validate(facts.body.get("status") or {})
+    same_generation = previous.observed_generation == facts.body["metadata"].get("generation")
+    before = {module.name: module for module in previous.modules}
+    waves = assign_waves(spec.modules)
+    problem = facts.problem or _cycle(spec, facts, waves)
+    histories = {
+        module.name: module_history(
+            before.get(module.name), facts.modules[module.name], same_generation=same_generation
+        )
+        for module in spec.modules
+    }
+    views = {
+        module.name: assess_module(module, facts, histories[module.name], spec.rollout.on_failure)
+        for module in spec.modules
+    }
+    turn = take_turns(
+        spec.modules, waves, views, max_parallel=spec.rollout.max_parallel, hold=_hold(spec, facts, problem)
+    )
+    removed = _removed(spec, facts, problem)
+    standing = _standing(spec, facts, problem, turn)
+    modules = [
+        _module_status(module, waves[module.name], before.get(module.name), facts, histories[module.name], turn)
+        for module in spec.modules
+    ]
+    status = _status(spec, facts, problem, turn, standing, modules)
+    return Decision(
+        status=status,
+        actions=(*turn.actions, *removed),
+        again=_again(facts, turn),
+        finalizer=spec.deletion_policy is DeletionPolicy.UNINSTALL and not facts.namespace_terminating,
+    )
+
+
+def _cycle(spec: ImplementationSpec, facts: ImplementationFacts, waves: Mapping[str, int]) -> Problem | None:
+    mine = facts.body["metadata"]["name"]
+    migrations = {name: found for name, found in facts.migrations.items() if found.implementation == mine}
+    checks = {name: found for name, found in facts.checks.items() if found.implementation == mine}
+    cycle = find_cycle(build_graph(spec.modules, waves, migrations, checks))
+    if cycle is None:
+        return None
+    text = f"these wait for each other, so nothing can start: {spell_cycle(cycle)}. Remove one of the dependencies"
+    return Problem(Reason.DEPENDENCY_CYCLE, text)
+
+
+def _hold(spec: ImplementationSpec, facts: ImplementationFacts, problem: Problem | None) -> tuple[str, str] | None:
+    if spec.suspend:
+        return Reason.SUSPENDED, "spec.suspend is true: nothing new starts"
+    if problem:
+        return problem.reason, problem.message
+    troubled = [name for name, module in facts.modules.items() if module.problem]
+    never = all(not (module.release and module.release.revisions) for module in facts.modules.values())
+    if troubled and never:
+        found = facts.modules[troubled[0]].problem
+        return (found.reason, f"module {troubled[0]}: {found.message}") if found else None
+    failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
+    if failed:
+        return Reason.PREFLIGHT_FAILED, _preflight_text(failed[0])
+    if facts.assessment_pending:
+        return Reason.PREFLIGHT_PENDING, facts.assessment_pending
+    return None
+
+
+def _preflight_text(check: AssessmentCheck) -> str:
+    return f"preflight {check.name}: {check.message}{'. ' + check.remedy if check.remedy else ''}"
+
+
+def _standing(spec: ImplementationSpec, facts: ImplementationFacts, problem: Problem | None, turn: Turn) -> Standing:
+    if spec.suspend:
+        return Standing(Progress.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true: nothing new starts")
+    if problem:
+        return Standing(Progress.STALLED, problem.reason, problem.message)
+    failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
+    if failed:
+        return Standing(Progress.STALLED, Reason.PREFLIGHT_FAILED, "; ".join(_preflight_text(check) for check in failed))
+    stuck = [(name, view) for name, view in turn.views.items() if view.stuck]
+    moving = turn.actions or any(view.acting or view.advances for view in turn.views.values())
+    if stuck and not moving:
+        name, view = stuck[0]
+        return Standing(Progress.STALLED, view.reason or Reason.MODULE_FAILED, f"module {name}: {view.message}")
+    opened = [module.name for module in spec.modules]
+    if all(turn.views[name].state in LIVE_STATES and not turn.views[name].stuck for name in opened):
+        return Standing(Progress.READY, Reason.ALL_LIVE, f"all {len(opened)} modules are live")
+    if facts.assessment_pending:
+        return Standing(Progress.WAITING, Reason.PREFLIGHT_PENDING, facts.assessment_pending)
+    name, view = _foremost(turn)
+    text = f"module {name} ({view.state}): {view.message}" if view.message else f"module {name} is {view.state}"
+    return Standing(Progress.WAITING, view.reason or Reason.ROLLING_OUT, text)
+
+
+def _foremost(turn: Turn) -> tuple[str, ModuleView]:
+    """The module that holds the rollout up: one that failed, else one under way, else the first that waits."""
+    order = (
+        lambda view: view.state in BROKEN_STATES or view.stuck,
+        lambda view: view.state is ModuleState.UNHEALTHY,
+        lambda view: view.state not in LIVE_STATES and view.state is not ModuleState.PENDING,
+        lambda view: view.state not in LIVE_STATES,
+    )
+    for test in order:
+        for name, view in turn.views.items():
+            if test(view):
+                return name, view
+    return next(iter(turn.views.items()))
+
+
+def _phase(spec: ImplementationSpec, facts: ImplementationFacts, problem: Problem | None, turn: Turn) -> Phase:
+    states = [view.state for view in turn.views.values()]
+    if spec.suspend:
+        return Phase.SUSPENDED
+    if all(state is ModuleState.ACCEPTED for state in states):
+        return Phase.CLOSED
+    if all(state in {ModuleState.STABLE, ModuleState.ACCEPTED} for state in states):
+        return Phase.ACCEPTANCE
+    if all(state in LIVE_STATES for state in states):
+        return Phase.HYPERCARE
+    started = any(state is not ModuleState.PENDING for state in states)
+    if problem or (not started and (facts.assessment_pending or not turn.actions)):
+        return Phase.CONFIGURING if started else Phase.PLANNING
+    if ModuleState.CONFIGURING in states or not started:
+        return Phase.CONFIGURING
+    if ModuleState.MIGRATING in states:
+        return Phase.MIGRATING
+    if any(state in {ModuleState.PREPARED, ModuleState.CUTTING_OVER} for state in states):
+        return Phase.CUTOVER
+    return Phase.CONFIGURING
+
+
+def _module_status(
+    spec: ModuleSpec,
+    wave: int,
+    previous: ModuleStatus | None,
+    facts: ImplementationFacts,
+    history: ModuleHistory,
+    turn: Turn,
+) -> ModuleStatus:
+    view, module = turn.views[spec.name], facts.modules[spec.name]
+    return ModuleStatus(
+        name=spec.name,
+        wave=wave,
+        state=view.state,
+        reached=furthest(view, history),
+        reason=view.reason,
+        message=shorten(view.message),
+        since=since(previous, view.state, timestamp(facts.now)),
+        desired_input=module.desired.input if module.desired else (previous.desired_input if previous else ""),
+        values_digest=module.desired.values_digest if module.desired else "",
+        expects=expectations(spec, facts, history)[:128],
+        release=release_status(module),
+        last_good=last_good(view, module, history),
+    )
+
+
+def _status(
+    spec: ImplementationSpec,
+    facts: ImplementationFacts,
+    problem: Problem | None,
+    turn: Turn,
+    standing: Standing,
+    modules: list[ModuleStatus],
+) -> dict[str, Any]:
+    body = facts.body
+    generation = body["metadata"].get("generation", 0)
+    annotations = body["metadata"].get("annotations") or {}
+    live = sum(view.state in LIVE_STATES for view in turn.views.values())
+    actions = _next_actions(spec, facts, standing, turn)
+    wanted = [*standing_conditions(standing), _environment_condition(facts)]
+    if live == len(spec.modules):
+        wanted.append(condition(ConditionType.LIVE, status=True, reason=Reason.ALL_LIVE, message="every module is live"))
+    observed = standing.progress in {Progress.READY, Progress.STALLED, Progress.WAITING, Progress.SUSPENDED}
+    return ImplementationStatus(
+        observed_generation=generation if observed else -1,
+        phase=_phase(spec, facts, problem, turn),
+        wave=turn.open_wave,
+        live=f"{live}/{len(spec.modules)}",
+        waiting_on=shorten(actions[0].what, 120) if actions else "",
+        modules=modules,
+        next_actions=actions,
+        assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
+        last_handled_retry_at=annotations.get(RETRY_AT),
+        last_handled_reconcile_at=annotations.get(RECONCILE_AT),
+    ).to_manifest() | {
+        "conditions": merge_conditions((body.get("status") or {}).get("conditions") or [], wanted, generation, facts.now)
+    }
+
+
+def _environment_condition(facts: ImplementationFacts) -> dict[str, Any]:
+    failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
+    if failed:
+        text = "; ".join(_preflight_text(check) for check in failed)
+        return condition(
+            ConditionType.ENVIRONMENT_READY, status=False, reason=Reason.PREFLIGHT_FAILED, message=text
+        )
+    if facts.assessment_pending or not facts.assessment:
+        text = facts.assessment_pending or "the preflight has not run yet"
+        return condition(ConditionType.ENVIRONMENT_READY, status=False, reason=Reason.PREFLIGHT_PENDING, message=text)
+    text = f"{len(facts.assessment)} preflight checks passed"
+    return condition(ConditionType.ENVIRONMENT_READY, status=True, reason="PreflightPassed", message=text)
+
+
+def _next_actions(
+    spec: ImplementationSpec, facts: ImplementationFacts, standing: Standing, turn: Turn
+) -> list[NextAction]:
+    name, namespace = facts.body["metadata"]["name"], facts.body["metadata"]["namespace"]
+    retry = f"kubectl -n {namespace} annotate --overwrite implementation {name} {RETRY_AT}=$(date +%s)"
+    resume = f"kubectl -n {namespace} patch implementation {name} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'"
+    if standing.progress is Progress.SUSPENDED:
+        return [NextAction(who="Engineer", what="resume the rollout", command=resume)]
+    found = []
+    if standing.progress is Progress.STALLED:
+        failed = any(view.state in BROKEN_STATES for view in turn.views.values())
+        found.append(NextAction(who="Engineer", what=standing.message, command=retry if failed else None))
+    for module, view in turn.views.items():
+        if view.state is ModuleState.PENDING or not view.message or view.acting:
+            continue
+        text = f"module {module}: {view.message}"
+        if text != standing.message:
+            found.append(NextAction(who="Engineer" if view.stuck else "Pilotage", what=shorten(text)))
+    return found[:20]
+
+
+def _again(facts: ImplementationFacts, turn: Turn) -> timedelta | None:
+    if any(view.advances for view in turn.views.values()):
+        return AT_ONCE
+    soonest = [view.due_in for view in turn.views.values() if view.due_in is not None]
+    if any(view.state in {ModuleState.CONFIGURING, ModuleState.UNHEALTHY} for view in turn.views.values()):
+        soonest.append(IN_PROGRESS_AGAIN)
+    if facts.assessment_pending or any(check.result is AssessmentResult.FAIL for check in facts.assessment):
+        soonest.append(PREFLIGHT_AGAIN)
+    return min(soonest, default=None)
+
+
+def _removed(spec: ImplementationSpec, facts: ImplementationFacts, problem: Problem | None) -> tuple[Action, ...]:
+    """Releases of modules that are no longer in the spec: uninstalled only when the policy says so."""
+    if spec.deletion_policy is not DeletionPolicy.UNINSTALL or spec.suspend or problem:
+        return ()
+    return tuple(
+        Action(ActionKind.UNINSTALL, release.name)
+        for release in facts.removed_releases
+        if release.revisions and not release.acting
+    )
+
+
+def _decide_deletion(spec: ImplementationSpec, facts: ImplementationFacts) -> Decision:
+    """Uninstall in reverse order where the policy says so; a namespace that goes away is never held up."""
+    if FINALIZER not in (facts.body["metadata"].get("finalizers") or []):
+        return Decision(status=None)
+    if facts.namespace_terminating or spec.deletion_policy is DeletionPolicy.ORPHAN:
+        return Decision(status=None, finalizer=False)
+    waves = assign_waves(spec.modules)
+    present = {
+        module.name: facts.modules[module.name].release
+        for module in spec.modules
+        if (release := facts.modules[module.name].release) and release.revisions
+    }
+    removed = [release for release in facts.removed_releases if release.revisions]
+    if facts.problem:
+        return _stalled_deletion(facts, facts.problem)
+    if not present and not removed:
+        return Decision(status=None, finalizer=False)
+    last_wave = max((waves[name] for name in present), default=0)
+    needed = {needed for module in spec.modules if module.name in present for needed in module.depends_on}
+    ready = [
+        Action(ActionKind.UNINSTALL, release.name, name)
+        for name, release in present.items()
+        if release and waves[name] == last_wave and name not in needed and not release.acting
+    ]
+    ready += [Action(ActionKind.UNINSTALL, release.name) for release in removed if not release.acting]
+    errors = [module.action_error for module in facts.modules.values() if module.action_error]
+    if errors:
+        return _stalled_deletion(facts, errors[0])
+    text = f"releases are uninstalled in reverse order; {len(present) + len(removed)} to go"
+    status = _deletion_status(facts, Standing(Progress.WAITING, Reason.UNINSTALLING, text))
+    return Decision(status=status, actions=tuple(ready[: spec.rollout.max_parallel]), again=IN_PROGRESS_AGAIN)
+
+
+def _stalled_deletion(facts: ImplementationFacts, problem: Problem) -> Decision:
+    text = (
+        f"{problem.message}. To let go without uninstalling: set spec.deletionPolicy to Orphan; "
+        f"the releases stay and `helm list` shows them"
+    )
+    return Decision(_deletion_status(facts, Standing(Progress.STALLED, problem.reason, text)), again=PREFLIGHT_AGAIN)
+
+
+def _deletion_status(facts: ImplementationFacts, standing: Standing) -> dict[str, Any]:
+    status = dict(facts.body.get("status") or {})
+    generation = facts.body["metadata"].get("generation", 0)
+    status["conditions"] = merge_conditions(
+        status.get("conditions") or [], standing_conditions(standing), generation, facts.now
+    )
+    return status | {"observedGeneration": generation}

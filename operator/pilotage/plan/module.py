@@ -1,0 +1,329 @@
+"""Where one module stands, and what it would do next if it were its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import chain
+
+from pilotage.api.v1alpha1.acceptancecheck import Gate
+from pilotage.api.v1alpha1.common import parse_duration
+from pilotage.api.v1alpha1.implementation import (
+    LastGood,
+    ModuleSpec,
+    ModuleState,
+    ModuleStatus,
+    OnFailure,
+    ReleaseStatus,
+)
+from pilotage.plan.delivery import ReleaseState, Revision, release_state
+from pilotage.plan.facts import ImplementationFacts, ModuleFacts
+from pilotage.plan.health import Health
+from pilotage.plan.reasons import Reason
+
+PATH = (
+    ModuleState.PENDING,
+    ModuleState.CONFIGURING,
+    ModuleState.MIGRATING,
+    ModuleState.VERIFYING,
+    ModuleState.PREPARED,
+    ModuleState.CUTTING_OVER,
+    ModuleState.LIVE,
+    ModuleState.STABLE,
+    ModuleState.ACCEPTED,
+)
+RANK = {state: rank for rank, state in enumerate(PATH)}
+LIVE_STATES = frozenset({ModuleState.LIVE, ModuleState.STABLE, ModuleState.ACCEPTED})
+BROKEN_STATES = frozenset({ModuleState.FAILED, ModuleState.ROLLED_BACK})
+
+
+class ActionKind(StrEnum):
+    """What the delivery engine can be asked to do with a release."""
+
+    INSTALL = "Install"
+    UPGRADE = "Upgrade"
+    ROLLBACK = "Rollback"
+    UNLOCK = "Unlock"
+    UNINSTALL = "Uninstall"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One action on one release. `revision` is the target of a rollback."""
+
+    kind: ActionKind
+    release: str
+    module: str = ""
+    revision: int = 0
+
+
+@dataclass(frozen=True)
+class ModuleView:
+    """A module's standing in this pass. `stuck` means that nothing moves until spec, data or cluster change."""
+
+    state: ModuleState
+    reason: str = ""
+    message: str = ""
+    wants: Action | None = None
+    stuck: bool = False
+    acting: bool = False
+    advances: bool = False
+    due_in: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class ModuleHistory:
+    """What earlier passes reported of the module, as far as it still holds for the present input."""
+
+    reached: ModuleState = ModuleState.PENDING
+    expects: tuple[str, ...] = ()
+    last_good: LastGood | None = None
+
+
+def release_name(implementation: str, module: ModuleSpec) -> str:
+    """The Helm release's name: IMPLEMENTATION-MODULE unless the module says otherwise."""
+    return module.release_name or f"{implementation}-{module.name}"
+
+
+def module_history(previous: ModuleStatus | None, facts: ModuleFacts, *, same_generation: bool) -> ModuleHistory:
+    """What of the previous report still counts. A new input starts the module's path again."""
+    if previous is None:
+        return ModuleHistory()
+    same_input = facts.desired is None or facts.desired.input == previous.desired_input
+    return ModuleHistory(
+        reached=previous.reached if same_input else ModuleState.PENDING,
+        expects=tuple(previous.expects) if same_input and same_generation else (),
+        last_good=previous.last_good,
+    )
+
+
+def assess_module(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory, on_failure: OnFailure) -> ModuleView:
+    """The module's standing by its release, its health, its migrations and its checks, in this order."""
+    module = facts.modules[spec.name]
+    if module.problem:
+        return _without_input(module, history)
+    if module.desired is None or module.release is None:
+        return ModuleView(ModuleState.PENDING, Reason.OBSERVING, "its chart, values and release are being read")
+    if module.release.acting:
+        return ModuleView(ModuleState.CONFIGURING, Reason.ACTING, "Helm is at work", acting=True)
+    name = module.release.name
+    newest = module.release.revisions[-1] if module.release.revisions else None
+    match release_state(module.release, module.desired.input, facts.attempt):
+        case ReleaseState.LOCKED:
+            return ModuleView(
+                ModuleState.CONFIGURING,
+                Reason.RELEASE_LOCKED,
+                f"release {name}: an action was cut off; its record is unlocked",
+                wants=Action(ActionKind.UNLOCK, name, spec.name),
+                acting=True,
+            )
+        case ReleaseState.ABSENT | ReleaseState.OUT_OF_DATE as state:
+            if module.action_error:
+                return ModuleView(
+                    ModuleState.FAILED, module.action_error.reason, module.action_error.message, stuck=True
+                )
+            kind = ActionKind.INSTALL if state is ReleaseState.ABSENT else ActionKind.UPGRADE
+            return ModuleView(ModuleState.PENDING, wants=Action(kind, name, spec.name))
+        case ReleaseState.FAILED:
+            message = f"release {name}: {newest.description if newest else 'failed'}"
+            return _failed(spec, module, history, on_failure, Reason.RELEASE_FAILED, message)
+        case ReleaseState.ROLLED_BACK:
+            message = (
+                f"the wanted input failed and release {name} went back: {newest.description if newest else ''}. "
+                f"Change the module, or set the annotation pilotage.dev/retry-at to a new value"
+            )
+            return ModuleView(ModuleState.ROLLED_BACK, Reason.ROLLED_BACK, message, stuck=True)
+        case _:
+            return _in_sync(spec, facts, history, on_failure)
+
+
+def _without_input(module: ModuleFacts, history: ModuleHistory) -> ModuleView:
+    problem = module.problem
+    if problem is None:
+        msg = "a module without a problem has an input"
+        raise AssertionError(msg)
+    state = history.reached if history.reached in LIVE_STATES else ModuleState.PENDING
+    return ModuleView(state, problem.reason, problem.message, stuck=True)
+
+
+def _in_sync(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory, on_failure: OnFailure) -> ModuleView:
+    module = facts.modules[spec.name]
+    release = module.release
+    if release is None:
+        msg = "a release in sync is there"
+        raise AssertionError(msg)
+    newest = release.revisions[-1]
+    if module.health is not Health.CURRENT:
+        return _unhealthy(spec, facts, history, on_failure, newest)
+    target, reason, message, stuck = _gates(spec, facts, history)
+    if RANK[target] > RANK[history.reached]:
+        following = PATH[RANK[history.reached] + 1]
+        if following is ModuleState.MIGRATING and not _migrations(spec, facts, history):
+            following = ModuleState.VERIFYING
+        stays = following is target
+        return ModuleView(
+            following, reason if stays else "", message if stays else "", stuck=stuck and stays, advances=not stays
+        )
+    keeps = history.reached in LIVE_STATES
+    return ModuleView(history.reached if keeps else target, reason, message, stuck=stuck)
+
+
+def _unhealthy(
+    spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory, on_failure: OnFailure, newest: Revision
+) -> ModuleView:
+    module = facts.modules[spec.name]
+    message = module.health_message or "its workloads are not healthy yet"
+    if RANK[history.reached] >= RANK[ModuleState.MIGRATING]:
+        return ModuleView(ModuleState.UNHEALTHY, Reason.UNHEALTHY, message)
+    timeout = parse_duration(spec.timeout)
+    remaining = _remaining(newest.last_deployed, timeout, facts.now)
+    if remaining > timedelta():
+        return ModuleView(ModuleState.CONFIGURING, Reason.PROGRESSING, message, acting=True, due_in=remaining)
+    if newest.attempt != facts.attempt:
+        return ModuleView(ModuleState.PENDING, wants=Action(ActionKind.UPGRADE, _release_of(module), spec.name))
+    late = f"not healthy after {spec.timeout}: {message}"
+    return _failed(spec, module, history, on_failure, Reason.HEALTH_TIMEOUT, late)
+
+
+def _remaining(deployed: datetime | None, timeout: timedelta, now: datetime) -> timedelta:
+    return timeout if deployed is None else deployed + timeout - now
+
+
+def _release_of(module: ModuleFacts) -> str:
+    return module.release.name if module.release else ""
+
+
+def _failed(
+    spec: ModuleSpec, module: ModuleFacts, history: ModuleHistory, on_failure: OnFailure, reason: str, message: str
+) -> ModuleView:
+    good = history.last_good
+    known = module.release is not None and good is not None and any(
+        revision.revision == good.revision for revision in module.release.revisions
+    )
+    desired = module.desired.input if module.desired else ""
+    if on_failure is OnFailure.ROLLBACK and good and known and good.input_digest != desired:
+        wants = Action(ActionKind.ROLLBACK, _release_of(module), spec.name, revision=good.revision)
+        text = f"{message}; going back to revision {good.revision} ({good.version})"
+        return ModuleView(ModuleState.FAILED, reason, text, wants=wants)
+    return ModuleView(ModuleState.FAILED, reason, message, stuck=True, acting=module.job_active)
+
+
+def _gates(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory) -> tuple[ModuleState, str, str, bool]:
+    """The furthest state that migrations and checks allow, and what holds it there."""
+    for name in _migrations(spec, facts, history):
+        if found := _migration_hold(spec, facts, name):
+            return ModuleState.MIGRATING, *found
+    missing = _check_missing(spec, facts, history)
+    if missing:
+        return _held(history), *missing
+    for gate, before in (
+        (Gate.CONFIGURATION_READY, ModuleState.VERIFYING),
+        (Gate.STABLE_RUN_COMPLETE, ModuleState.LIVE),
+        (Gate.FINAL_ACCEPTED, ModuleState.STABLE),
+    ):
+        for check in facts.checks.values():
+            if check.gate != gate or check.implementation != facts.body["metadata"]["name"] or not check.covers(spec.name):
+                continue
+            verdict = check.verdicts.get(spec.name)
+            if verdict is None or not verdict.passed:
+                said = f"{verdict.phase}: {verdict.message}" if verdict and verdict.message else "not measured yet"
+                text = f"AcceptanceCheck {check.name} ({gate}): {said}"
+                return before, Reason.CHECK_NOT_PASSED, text, bool(verdict and verdict.ended_badly)
+    return ModuleState.ACCEPTED, "", "", False
+
+
+def _held(history: ModuleHistory) -> ModuleState:
+    """A missing check holds a module before the gate it stands at: its own gate cannot be known."""
+    return ModuleState.LIVE if history.reached in LIVE_STATES else ModuleState.VERIFYING
+
+
+def _migrations(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory) -> list[str]:
+    mine = facts.body["metadata"]["name"]
+    pointing = (m.name for m in facts.migrations.values() if m.module == spec.name and m.implementation == mine)
+    remembered = (name.removeprefix("migration/") for name in history.expects if name.startswith("migration/"))
+    return list(dict.fromkeys(chain(spec.migrations, pointing, remembered)))
+
+
+def _checks(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory) -> list[str]:
+    mine = facts.body["metadata"]["name"]
+    pointing = (c.name for c in facts.checks.values() if c.implementation == mine and c.covers(spec.name))
+    remembered = (name.removeprefix("check/") for name in history.expects if name.startswith("check/"))
+    return list(dict.fromkeys(chain(spec.checks, pointing, remembered)))
+
+
+def expectations(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory) -> list[str]:
+    """The migrations and checks that hold this module, deleted ones included."""
+    names: Iterator[str] = chain(
+        (f"migration/{name}" for name in _migrations(spec, facts, history)),
+        (f"check/{name}" for name in _checks(spec, facts, history)),
+    )
+    return sorted(names)
+
+
+def _migration_hold(spec: ModuleSpec, facts: ImplementationFacts, name: str) -> tuple[str, str, bool] | None:
+    found = facts.migrations.get(name)
+    if found is None:
+        return Reason.MIGRATION_JOB_MISSING, f"MigrationJob {name} is expected and has not been applied yet", False
+    if found.implementation != facts.body["metadata"]["name"] or found.module != spec.name:
+        pointed = f"{found.implementation}, module {found.module}"
+        return Reason.MIGRATION_JOB_MISMATCH, f"MigrationJob {name} points to Implementation {pointed}", False
+    if found.succeeded:
+        return None
+    text = f"MigrationJob {name}: {found.phase or 'not started'}{': ' + found.message if found.message else ''}"
+    reason = Reason.MIGRATION_NOT_SUCCEEDED if found.ended_badly else Reason.MIGRATING
+    return reason, text, found.ended_badly
+
+
+def _check_missing(
+    spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory
+) -> tuple[str, str, bool] | None:
+    for name in _checks(spec, facts, history):
+        found = facts.checks.get(name)
+        if found is None:
+            return Reason.CHECK_MISSING, f"AcceptanceCheck {name} is expected and is not there", False
+        if found.implementation != facts.body["metadata"]["name"] or not found.covers(spec.name):
+            text = f"AcceptanceCheck {name} does not cover module {spec.name} of this Implementation"
+            return Reason.CHECK_MISMATCH, text, False
+    return None
+
+
+def furthest(view: ModuleView, history: ModuleHistory) -> ModuleState:
+    """The furthest of the ordered states with the present input: a gate once passed stays passed."""
+    if view.state in RANK and RANK[view.state] > RANK[history.reached]:
+        return view.state
+    return history.reached
+
+
+def release_status(module: ModuleFacts) -> ReleaseStatus | None:
+    """The release as Helm recorded it, for the report."""
+    if not module.release or not module.release.revisions:
+        return None
+    newest = module.release.revisions[-1]
+    values_digest = module.desired.values_digest if module.desired and module.desired.input == newest.input else ""
+    return ReleaseStatus(
+        name=module.release.name,
+        chart=newest.chart,
+        version=newest.version,
+        revision=newest.revision,
+        values_digest=values_digest,
+        input_digest=newest.input,
+    )
+
+
+def last_good(view: ModuleView, module: ModuleFacts, history: ModuleHistory) -> LastGood | None:
+    """The newest revision that was live and healthy: the present one, if it is."""
+    if view.state not in LIVE_STATES or not module.release or not module.release.revisions or not module.desired:
+        return history.last_good
+    newest = module.release.revisions[-1]
+    if newest.input != module.desired.input:
+        return history.last_good
+    return LastGood(revision=newest.revision, version=newest.version, input_digest=newest.input)
+
+
+def since(previous: ModuleStatus | None, state: ModuleState, now: str) -> str:
+    """Since when the module is in its state."""
+    if previous is not None and previous.state == state:
+        return previous.since
+    return now

@@ -1,0 +1,184 @@
+"""The preflight: what the customer's cluster must offer, judged from measured facts, each failure with its remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult, EnvironmentExpectations
+from pilotage.plan.quantity import format_memory, parse_quantity, requests_of
+
+MINIMUM_KUBERNETES: Final = (1, 33)
+
+# What Helm does with its release records; without `update` a release stays pending for ever,
+# without `delete` an upgrade fails once the history is full.
+HELM_RIGHTS: Final = (("", "secrets", ("get", "list", "create", "update", "delete")),)
+
+# What the operator itself does in the namespace, as the tenant's account.
+PILOTAGE_RIGHTS: Final = (
+    ("", "configmaps", ("get", "create", "patch", "delete")),
+    ("", "pods", ("get", "list")),
+    ("", "pods/log", ("get",)),
+    ("batch", "jobs", ("get", "create", "delete")),
+)
+
+# Kinds whose resource name and group are known; others are left to the API server's own answer.
+KNOWN_KINDS: Final = {
+    "ConfigMap": ("", "configmaps"),
+    "Secret": ("", "secrets"),
+    "Service": ("", "services"),
+    "ServiceAccount": ("", "serviceaccounts"),
+    "PersistentVolumeClaim": ("", "persistentvolumeclaims"),
+    "Deployment": ("apps", "deployments"),
+    "StatefulSet": ("apps", "statefulsets"),
+    "DaemonSet": ("apps", "daemonsets"),
+    "Job": ("batch", "jobs"),
+    "CronJob": ("batch", "cronjobs"),
+    "Ingress": ("networking.k8s.io", "ingresses"),
+    "NetworkPolicy": ("networking.k8s.io", "networkpolicies"),
+    "Role": ("rbac.authorization.k8s.io", "roles"),
+    "RoleBinding": ("rbac.authorization.k8s.io", "rolebindings"),
+    "PodDisruptionBudget": ("policy", "poddisruptionbudgets"),
+    "HorizontalPodAutoscaler": ("autoscaling", "horizontalpodautoscalers"),
+}
+
+
+@dataclass(frozen=True)
+class ConnectionProbe:
+    """What the probe Job found out about one connection; `reachable` None while it has not answered."""
+
+    name: str
+    reachable: bool | None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class EnvironmentFacts:
+    """The cluster as measured."""
+
+    version: str
+    nodes: Sequence[Mapping[str, Any]]
+    storage_classes: Sequence[str]
+    rules: Sequence[Mapping[str, Any]]
+    manifests: Sequence[Mapping[str, Any]] = ()
+    probes: Sequence[ConnectionProbe] = field(default=())
+
+
+def assess(expects: EnvironmentExpectations, facts: EnvironmentFacts, deployer: str) -> list[AssessmentCheck]:
+    """All checks in a fixed order; one that could not be measured is Unknown, which is never a pass."""
+    cpu, memory = requests_of(facts.manifests, len(facts.nodes))
+    return [
+        _version(expects, facts.version),
+        _capacity("cpu", "cores", cpu, expects.cpu, facts.nodes),
+        _capacity("memory", "", memory, expects.memory, facts.nodes),
+        _storage(expects, facts),
+        _permissions(facts, deployer),
+        *(_connection(probe) for probe in facts.probes),
+    ]
+
+
+def _passed(name: str, message: str) -> AssessmentCheck:
+    return AssessmentCheck(name=name, result=AssessmentResult.PASS, message=message)
+
+
+def _failed(name: str, message: str, remedy: str) -> AssessmentCheck:
+    return AssessmentCheck(name=name, result=AssessmentResult.FAIL, message=message, remedy=remedy)
+
+
+def _version(expects: EnvironmentExpectations, version: str) -> AssessmentCheck:
+    wanted = MINIMUM_KUBERNETES
+    if expects.kubernetes:
+        major, minor = re.findall(r"[0-9]+", expects.kubernetes)[:2]
+        wanted = max(wanted, (int(major), int(minor)))
+    found = re.match(r"v?([0-9]+)\.([0-9]+)", version)
+    text = f"Kubernetes {version}, wanted at least {wanted[0]}.{wanted[1]}"
+    if found and (int(found.group(1)), int(found.group(2))) >= wanted:
+        return _passed("kubernetes-version", text)
+    return _failed("kubernetes-version", text, "upgrade the cluster, or lower environment.expects.kubernetes")
+
+
+def _capacity(
+    resource: str, unit: str, requested: Decimal, expected: str | None, nodes: Iterable[Mapping[str, Any]]
+) -> AssessmentCheck:
+    allocatable = sum(
+        (parse_quantity(((node.get("status") or {}).get("allocatable") or {}).get(resource, "0")) for node in nodes),
+        Decimal(0),
+    )
+    needed = max(requested, parse_quantity(expected) if expected else Decimal(0))
+
+    def show(amount: Decimal) -> str:
+        return format_memory(amount) if resource == "memory" else f"{amount.normalize():f} {unit}"
+
+    text = f"{show(allocatable)} allocatable, {show(needed)} needed (the modules request {show(requested)})"
+    if allocatable >= needed:
+        return _passed(resource, text)
+    return _failed(resource, text, f"add nodes, or lower the modules' {resource} requests in their values")
+
+
+def _storage(expects: EnvironmentExpectations, facts: EnvironmentFacts) -> AssessmentCheck:
+    used = {
+        claim["spec"]["storageClassName"]
+        for manifest in facts.manifests
+        for claim in _claims(manifest)
+        if (claim.get("spec") or {}).get("storageClassName")
+    }
+    wanted = sorted(used | ({expects.storage_class} if expects.storage_class else set()))
+    missing = [name for name in wanted if name not in facts.storage_classes]
+    if missing:
+        there = ", ".join(facts.storage_classes) or "none"
+        text = f"StorageClass {', '.join(missing)} is not there; the cluster has: {there}"
+        return _failed("storage-class", text, "create it, or name one that exists in environment.expects.storageClass")
+    return _passed("storage-class", f"StorageClass {', '.join(wanted)} is there" if wanted else "none is asked for")
+
+
+def _claims(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if manifest.get("kind") == "PersistentVolumeClaim":
+        return [manifest]
+    return (manifest.get("spec") or {}).get("volumeClaimTemplates") or []
+
+
+def _permissions(facts: EnvironmentFacts, deployer: str) -> AssessmentCheck:
+    needed = list(HELM_RIGHTS + PILOTAGE_RIGHTS)
+    for kind in sorted({manifest.get("kind", "") for manifest in facts.manifests}):
+        if kind in KNOWN_KINDS:
+            needed.append((*KNOWN_KINDS[kind], ("get", "create", "patch", "delete")))
+    missing = [
+        f"{verb} {resource}{'.' + group if group else ''}"
+        for group, resource, verbs in needed
+        for verb in verbs
+        if not allows(facts.rules, verb, group, resource)
+    ]
+    if not missing:
+        return _passed("permissions", f"{deployer} may do what Helm and the charts need")
+    text = f"{deployer} may not: {', '.join(dict.fromkeys(missing))}"
+    return _failed("permissions", text[:1000], "bind ClusterRole pilotage-deployer, or one with these rights, to it")
+
+
+def allows(rules: Iterable[Mapping[str, Any]], verb: str, group: str, resource: str) -> bool:
+    """Whether the resource rules of a SelfSubjectRulesReview allow the verb on all objects of the resource."""
+
+    def covers(found: Iterable[str], wanted: str) -> bool:
+        return "*" in found or wanted in found
+
+    return any(
+        covers(rule.get("verbs") or [], verb)
+        and covers(rule.get("apiGroups") or [], group)
+        and covers(rule.get("resources") or [], resource)
+        and not rule.get("resourceNames")
+        for rule in rules
+    )
+
+
+def _connection(probe: ConnectionProbe) -> AssessmentCheck:
+    name = f"connection-{probe.name}"
+    if probe.reachable:
+        return _passed(name, "the database answers")
+    if probe.reachable is None:
+        return AssessmentCheck(
+            name=name, result=AssessmentResult.UNKNOWN, message=probe.message or "the probe has not answered yet"
+        )
+    remedy = "check host, port, user and password in the connection's Secret, and that the network lets pods through"
+    return _failed(name, probe.message[:1000], remedy)
