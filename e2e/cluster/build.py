@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.cluster.errors import Refusal
@@ -26,10 +28,15 @@ def build(*, only_light: bool = False) -> int:
     Returns the number of programs built. Raises Refusal with the compiler's last words when one does not compile.
     """
     wanted = [program for program in all_programs() if not only_light or program.name in LIGHT]
-    stale = stale_programs(wanted)
-    if not stale:
+    if not stale_programs(wanted):
         return 0
     go = find_go()
+    with _exclusive():
+        return _build_stale(go, wanted, only_light=only_light)
+
+
+def _build_stale(go: Path, wanted: Sequence[Program], *, only_light: bool) -> int:
+    stale = stale_programs(wanted)
     if len(stale) > len(wanted) // 2:
         minutes = 7 if only_light else 11
         print(
@@ -82,6 +89,15 @@ def _compile(go: Path, program: Program) -> None:
     stamp = _stamp_file(program)
     stamp.parent.mkdir(parents=True, exist_ok=True)
     stamp.write_text(program.stamp())
+
+
+@contextmanager
+def _exclusive() -> Iterator[None]:
+    """One build at a time: a second one waits, and finds the work done."""
+    STAMPS.mkdir(parents=True, exist_ok=True)
+    with (STAMPS / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _is_built(program: Program) -> bool:

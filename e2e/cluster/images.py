@@ -19,7 +19,23 @@ from e2e.cluster.places import BINARIES, BUILD, CONTAINERD_SOCKET
 IMAGES = BUILD / "images"
 BUSYBOX_IMAGE = "localhost/pilotage/busybox:dev"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-APPLETS = ("sh", "cat", "chmod", "echo", "id", "ls", "mkdir", "nc", "nslookup", "rm", "sleep", "stat", "test", "wget")
+APPLETS = (
+    "sh",
+    "cat",
+    "chmod",
+    "echo",
+    "httpd",
+    "id",
+    "ls",
+    "mkdir",
+    "nc",
+    "nslookup",
+    "rm",
+    "sleep",
+    "stat",
+    "test",
+    "wget",
+)
 
 
 def base_images() -> list[Path]:
