@@ -1,0 +1,263 @@
+"""AcceptanceCheck: measured evidence into a verdict about modules, which holds or opens a gate."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from pilotage.api.v1alpha1.common import (
+    ApiModel,
+    Conditions,
+    Decimal,
+    DnsLabel,
+    Duration,
+    LocalReference,
+    Text,
+    Timestamp,
+    Title,
+    list_map,
+    list_set,
+    validations,
+)
+from pilotage.api.v1alpha1.implementation import MAX_MODULES
+
+MAX_METRICS = 8
+MAX_VALUE = 64
+MAX_QUERY = 2048
+
+
+class Gate(StrEnum):
+    """What a module may not become before the check has passed: Live, Stable or Accepted, in this order."""
+
+    CONFIGURATION_READY = "ConfigurationReady"
+    STABLE_RUN_COMPLETE = "StableRunComplete"
+    FINAL_ACCEPTED = "FinalAccepted"
+
+
+class KubernetesMeasure(StrEnum):
+    """What is read of the workloads of a module's release."""
+
+    AVAILABILITY = "Availability"
+    RESTARTS = "Restarts"
+
+
+class KubernetesSource(ApiModel):
+    """The workloads of the module's release: Availability in percent, or container Restarts since the run began."""
+
+    measure: KubernetesMeasure
+
+
+class HttpMeasure(StrEnum):
+    """What is read of an answer."""
+
+    SUCCESS = "Success"
+    LATENCY = "Latency"
+
+
+class HttpExpectation(ApiModel):
+    """What an answer must look like to count."""
+
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+    body: Annotated[
+        str, Field(min_length=1, max_length=512, description="text that the answer's first MiB must contain")
+    ] | None = None
+
+
+class HttpSource(ApiModel):
+    """A GET request to a Service of the namespace: Success is 1 or 0, Latency is in seconds."""
+
+    service: DnsLabel
+    port: Annotated[int, Field(ge=1, le=65535)]
+    path: Annotated[str, Field(max_length=1024, pattern=r"^/[^\s#]*$")] = "/"
+    expect: HttpExpectation = HttpExpectation()
+    measure: HttpMeasure = HttpMeasure.SUCCESS
+
+
+class SqlSource(ApiModel):
+    """One value from a database: the first column of the query's only row. The transaction is read-only."""
+
+    connection: DnsLabel = Field(description="a connection of the Implementation")
+    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
+
+
+class Source(ApiModel):
+    """Where a value comes from: exactly one of `kubernetes`, `http` and `sql`."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "[has(self.kubernetes), has(self.http), has(self.sql)].filter(x, x).size() == 1",
+                "give exactly one source: kubernetes, http or sql",
+            )
+        )
+    }
+
+    kubernetes: KubernetesSource | None = None
+    http: HttpSource | None = None
+    sql: SqlSource | None = None
+
+
+class Target(ApiModel):
+    """What a good value is: exactly one of `atLeast`, `atMost` and `equals`. `equals` compares numbers as numbers."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "[has(self.atLeast), has(self.atMost), has(self.equals)].filter(x, x).size() == 1",
+                "give exactly one target: atLeast, atMost or equals",
+            )
+        )
+    }
+
+    at_least: Decimal | None = None
+    at_most: Decimal | None = None
+    equals: Annotated[str, Field(max_length=MAX_VALUE)] | None = None
+
+
+class OnBreach(StrEnum):
+    """What a sample that misses its target leads to."""
+
+    RESTART = "Restart"
+    FAIL = "Fail"
+
+
+class Metric(ApiModel):
+    """One thing that is measured, again and again, and what it must be."""
+
+    name: DnsLabel
+    title: Title | None = None
+    source: Source
+    target: Target
+    interval: Annotated[
+        Duration, Field(description="time from one sample to the next; a fraction of a second counts as one second")
+    ] = "10s"
+    min_samples: Annotated[int, Field(ge=1, le=10000, description="good samples in a row before it counts as met")] = 1
+    on_breach: OnBreach = Field(
+        default=OnBreach.RESTART,
+        description="Restart: samples and clock begin anew. Fail: the module's verdict is Failed for this input",
+    )
+
+
+class StableRun(ApiModel):
+    """How long every metric has to stay good, in time that was really measured."""
+
+    required: Duration
+
+
+class AcceptanceCheckSpec(ApiModel):
+    """Which modules are measured, how, and which gate that holds. A changed spec begins anew."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "(self.gate == 'StableRunComplete') == has(self.stableRun)",
+                "stableRun goes with the gate StableRunComplete, and that gate needs it",
+            )
+        )
+    }
+
+    implementation_ref: LocalReference
+    modules: Annotated[
+        list[DnsLabel], Field(max_length=MAX_MODULES, json_schema_extra=list_set(), description="default: all modules")
+    ] = []
+    gate: Gate
+    metrics: Annotated[list[Metric], Field(min_length=1, max_length=MAX_METRICS, json_schema_extra=list_map("name"))]
+    stable_run: StableRun | None = None
+    deadline: Duration | None = Field(
+        default=None, description="a module that has not passed this long after its first measurement is Failed"
+    )
+
+
+class CheckPhase(StrEnum):
+    """Where a check stands, as a whole or for one module. Only Passed opens a gate.
+
+    Failed: a target is missed. Inconclusive: there was nothing to measure. Error: the source could not be asked.
+    """
+
+    PENDING = "Pending"
+    OBSERVING = "Observing"
+    PASSED = "Passed"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+    ERROR = "Error"
+
+
+class MetricState(StrEnum):
+    """What the newest sample of a metric says."""
+
+    PENDING = "Pending"
+    GOOD = "Good"
+    BREACHED = "Breached"
+    NO_DATA = "NoData"
+    ERROR = "Error"
+
+
+Moment = Annotated[Timestamp, Field(description="with microseconds: the clock is computed from it")]
+
+
+class MetricStatus(ApiModel):
+    """What is known of one metric for one module."""
+
+    name: DnsLabel
+    state: MetricState = MetricState.PENDING
+    value: Annotated[str, Field(max_length=MAX_VALUE)] | None = None
+    samples: Annotated[int, Field(ge=0, description="good samples in a row")] = 0
+    taken: Annotated[int, Field(ge=0, description="all samples ever taken of this input")] = 0
+    breaches: Annotated[int, Field(ge=0)] = 0
+    last_sample_at: Moment | None = None
+    last_good_at: Moment | None = None
+    counter: Annotated[int, Field(ge=0, description="raw reading, from which the next increase is taken")] | None = None
+    unsettled: Duration | None = Field(
+        default=None, description="good time of this metric that the other metrics have not covered yet"
+    )
+    message: Text | None = None
+
+
+class ClockStatus(ApiModel):
+    """The stable-run clock of one module. It counts evaluated good samples, never wall time."""
+
+    accumulated: Duration = "0s"
+    required: Duration
+    started_at: Moment | None = None
+    last_sample_at: Moment | None = None
+    resets: Annotated[int, Field(ge=0)] = 0
+    paused_reason: Annotated[str, Field(max_length=256)] | None = None
+    projected_end: Timestamp | None = None
+
+
+class ModuleCheckStatus(ApiModel):
+    """The verdict about one module. It speaks of `subject` only: another input of the module is measured anew."""
+
+    name: DnsLabel
+    subject: Annotated[str, Field(max_length=80, description="input digest of the measured release")] = ""
+    phase: CheckPhase = CheckPhase.PENDING
+    concluded: bool = Field(
+        default=False, description="nothing more is measured until the module's input, the spec or retry-at changes"
+    )
+    since: Moment | None = Field(default=None, description="first look at this subject; the deadline counts from here")
+    message: Text = ""
+    clock: ClockStatus | None = None
+    metrics: Annotated[list[MetricStatus], Field(max_length=MAX_METRICS, json_schema_extra=list_map("name"))] = []
+
+
+class AcceptanceCheckStatus(ApiModel):
+    """The verdict and the evidence behind it."""
+
+    observed_generation: int = -1
+    phase: CheckPhase | None = None
+    verdict: Annotated[str, Field(max_length=2048)] = ""
+    clock: Annotated[str, Field(max_length=60, description="the slowest module's clock: 12m/30m")] | None = None
+    modules: Annotated[list[ModuleCheckStatus], Field(max_length=MAX_MODULES, json_schema_extra=list_map("name"))] = []
+    last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
+    conditions: Conditions = []
+
+
+PRINTER_COLUMNS: list[tuple[str, str, str]] = [
+    ("Gate", "string", ".spec.gate"),
+    ("Phase", "string", ".status.phase"),
+    ("Clock", "string", ".status.clock"),
+    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
+    ("Age", "date", ".metadata.creationTimestamp"),
+]
