@@ -353,3 +353,14 @@ class ImplementationStatus(ApiModel):
     last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
     last_handled_reconcile_at: Annotated[str, Field(max_length=100)] | None = None
     conditions: Conditions = []
+
+
+PRINTER_COLUMNS: list[tuple[str, str, str]] = [
+    ("Customer", "string", ".spec.customer.code"),
+    ("Phase", "string", ".status.phase"),
+    ("Wave", "integer", ".status.wave"),
+    ("Live", "string", ".status.live"),
+    ("Waiting-On", "string", ".status.waitingOn"),
+    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
+    ("Age", "date", ".metadata.creationTimestamp"),
+]
