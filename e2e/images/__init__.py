@@ -1,0 +1,1 @@
+"""Container images from ordinary Dockerfiles, built with whatever tool is there, on open and on closed networks."""

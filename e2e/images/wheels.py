@@ -1,0 +1,36 @@
+"""Python packages for images, collected outside the build, where the user's pip settings (mirrors, proxies) hold."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from e2e.cluster.errors import Refusal
+from e2e.cluster.places import BUILD
+from e2e.images.recipes import Recipe
+from e2e.images.tools import run
+
+WHEELS = BUILD / "wheels"
+IMAGE_PYTHON = (3, 11)
+
+
+def collect_wheels(recipe: Recipe, sources_digest: str) -> Path | None:
+    """A folder with the recipe's wheels and all they need, or None; collected once for each set of inputs."""
+    if not recipe.wheels:
+        return None
+    if sys.version_info[:2] != IMAGE_PYTHON:
+        wanted = ".".join(map(str, IMAGE_PYTHON))
+        raise Refusal(f"Images run Python {wanted}; run this with python{wanted}, so that the wheels fit.")
+    folder = WHEELS / recipe.name
+    stamp = folder / ".stamp"
+    inputs = hashlib.sha256("\n".join((*recipe.wheels, sources_digest)).encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == inputs:
+        return folder
+    print("  Python wheels", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    run([sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(folder), *recipe.wheels])
+    stamp.write_text(inputs)
+    return folder
