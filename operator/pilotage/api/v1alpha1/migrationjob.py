@@ -1,0 +1,442 @@
+"""MigrationJob: legacy files into the tables of a module's database, counted, checked and certified."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from pilotage.api.v1alpha1.common import (
+    ApiModel,
+    Conditions,
+    Decimal,
+    DnsLabel,
+    Duration,
+    LocalReference,
+    ObjectName,
+    Quantity,
+    Sha256,
+    Text,
+    Timestamp,
+    list_map,
+    list_set,
+    validations,
+)
+from pilotage.api.v1alpha1.implementation import ANY
+
+MAX_OBJECTS = 16
+MAX_FIELDS = 128
+MAX_CHECKS = 32
+MAX_CODES = 32
+MAX_PARALLELISM = 32
+
+Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z_][a-z0-9_]*$")]
+Header = Annotated[str, Field(min_length=1, max_length=200)]
+Constant = Annotated[str, Field(max_length=1024)]
+Percent = Annotated[str, Field(min_length=2, max_length=12, pattern=r"^[0-9]{1,3}(\.[0-9]{1,4})?%$")]
+RelativePath = Annotated[str, Field(min_length=1, max_length=250, pattern=r"^[^/\\\x00][^\\\x00]*$")]
+
+
+class Encoding(StrEnum):
+    """How the bytes of a file are to be read. `auto` proves one encoding over the whole file or refuses it."""
+
+    AUTO = "auto"
+    UTF_8 = "UTF-8"
+    GB18030 = "GB18030"
+    GBK = "GBK"
+
+
+class FileFormat(StrEnum):
+    """Formats of legacy files."""
+
+    CSV = "csv"
+
+
+class VolumeSource(ApiModel):
+    """Files on a PersistentVolumeClaim of the namespace."""
+
+    claim_name: ObjectName
+    path: Annotated[RelativePath, Field(description="folder on the volume; default: its root")] | None = None
+
+
+class ConfigMapSource(ApiModel):
+    """Files in a ConfigMap of the namespace: each key is a file, or `key` alone."""
+
+    name: ObjectName
+    key: Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] | None = None
+
+
+class MigrationSource(ApiModel):
+    """Where the legacy files are and how they are written: exactly one of `volume` and `configMap`."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            ("has(self.volume) != has(self.configMap)", "give exactly one source: volume or configMap"),
+        )
+    }
+
+    volume: VolumeSource | None = None
+    config_map: ConfigMapSource | None = None
+    encoding: Encoding = Encoding.AUTO
+    format: FileFormat = FileFormat.CSV
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+
+
+class MigrationTarget(ApiModel):
+    """The database that is loaded: a connection of the Implementation, and a schema in it."""
+
+    connection: DnsLabel
+    schema_: Identifier = Field(default="public", alias="schema")
+
+
+class Transform(StrEnum):
+    """Cleaning of a text before it is checked, applied in the order given."""
+
+    TRIM = "trim"
+    HALFWIDTH = "halfwidth"
+    UPPER = "upper"
+    LOWER = "lower"
+
+
+class FieldType(StrEnum):
+    """What a text must be. Without a type the target column's own type decides."""
+
+    STRING = "String"
+    INTEGER = "Integer"
+    DECIMAL = "Decimal"
+    BOOLEAN = "Boolean"
+    DATE = "Date"
+    TIMESTAMP = "Timestamp"
+
+
+class OnUnmapped(StrEnum):
+    """What becomes of a value that `map` does not know."""
+
+    REJECT = "Reject"
+    KEEP = "Keep"
+    NULL = "Null"
+
+
+class Reference(ApiModel):
+    """Another row that the value names: of an object that this job loads, or of a table that is there already."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            ("has(self.object) != has(self.table)", "a reference names exactly one of object and table"),
+        )
+    }
+
+    object: DnsLabel | None = Field(default=None, description="an object of this job; it follows merged keys")
+    table: Identifier | None = Field(default=None, description="a table of the target schema")
+    match: Identifier = Field(description="column whose value the source names")
+    use: Identifier = Field(description="column whose value is stored")
+
+
+class FieldMapping(ApiModel):
+    """One column of the target: a column of the file, or a constant."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "has(self.from) || !(has(self.map) || has(self.enum) || has(self.transform) || has(self.default))",
+                "a constant takes no transform, map, enum or default",
+            ),
+            ("!has(self.onUnmapped) || has(self.map)", "onUnmapped goes with map"),
+        )
+    }
+
+    to: Identifier
+    from_: Header | None = Field(default=None, alias="from", description="a column of the file, as its header names it")
+    value: ANY = Field(default=None, description="a constant: text, number or true and false")
+    transform: Annotated[
+        list[Transform], Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = []
+    type: FieldType | None = None
+    required: bool = False
+    default: Annotated[Constant, Field(description="stands in for an empty value")] | None = None
+    pattern: Annotated[str, Field(max_length=256, description="regular expression for the whole value")] | None = None
+    enum: Annotated[list[Constant], Field(max_length=256, json_schema_extra=list_set())] = []
+    map: Annotated[dict[str, Constant], Field(max_length=256)] = {}
+    on_unmapped: OnUnmapped | None = Field(default=None, description="default: Reject")
+    reference: Reference | None = None
+
+
+class FileSource(ApiModel):
+    """The file that an object is read from, with what differs from spec.source."""
+
+    file: RelativePath
+    encoding: Encoding | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+
+
+class DuplicatePolicy(StrEnum):
+    """What becomes of rows of one file that have the same key."""
+
+    FAIL = "Fail"
+    FIRST = "First"
+    LAST = "Last"
+    QUARANTINE_ALL = "QuarantineAll"
+
+
+class SourceDuplicates(ApiModel):
+    """Which of several rows with one key counts; decided over the whole file, never by the order of chunks."""
+
+    policy: DuplicatePolicy = DuplicatePolicy.FAIL
+    order_by: Header | None = Field(
+        default=None, description="column that First and Last go by, compared byte by byte; default: order in the file"
+    )
+
+
+class ConflictPolicy(StrEnum):
+    """What becomes of a row whose key the target has already."""
+
+    FAIL = "Fail"
+    KEEP_TARGET = "KeepTarget"
+    OVERWRITE = "Overwrite"
+    FILL_NULLS = "FillNulls"
+    QUARANTINE = "Quarantine"
+
+
+class OnConflict(ApiModel):
+    """What becomes of a row whose key the target has already, from before or from an earlier object."""
+
+    policy: ConflictPolicy = ConflictPolicy.FAIL
+
+
+class CodeBudget(ApiModel):
+    """How many rows one kind of error may cost."""
+
+    code: Annotated[str, Field(max_length=32, pattern=r"^E_[A-Z_]+$")]
+    rows: Annotated[int, Field(ge=0)]
+
+
+class ErrorBudget(ApiModel):
+    """How many rows of one object may be quarantined; the strictest limit trips. Looked at after every chunk."""
+
+    rows: Annotated[int, Field(ge=0)] | None = None
+    percent: Percent | None = None
+    min_rows_before_percent: Annotated[
+        int, Field(ge=0, description="until so many rows are read, percent is not looked at")
+    ] = 1000
+    per_code: Annotated[list[CodeBudget], Field(max_length=MAX_CODES, json_schema_extra=list_map("code"))] = []
+
+
+class MigrationObject(ApiModel):
+    """One file into one table."""
+
+    name: DnsLabel
+    from_: FileSource = Field(alias="from")
+    to: Identifier = Field(description="table of the target schema")
+    key: Annotated[
+        list[Identifier],
+        Field(min_length=1, max_length=8, json_schema_extra=list_set(), description="columns that identify a row"),
+    ]
+    fields: Annotated[list[FieldMapping], Field(min_length=1, max_length=MAX_FIELDS, json_schema_extra=list_map("to"))]
+    source_duplicates: SourceDuplicates = SourceDuplicates()
+    on_conflict: OnConflict = OnConflict()
+    error_budget: ErrorBudget | None = Field(default=None, description="replaces spec.errorBudget for this object")
+
+
+class CheckType(StrEnum):
+    """Reconciliation checks."""
+
+    ROW_COUNT = "RowCount"
+    CONTROL_TOTAL = "ControlTotal"
+
+
+class ReconcileCheck(ApiModel):
+    """A number that must agree on both sides before the load is committed.
+
+    RowCount compares the rows found in the target with those that count as there; ControlTotal compares the sum of
+    `field` over the source, less the rows left out, with the sum in the target. `expected` is the figure that the
+    customer gives for the source.
+    """
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            ("(self.type == 'ControlTotal') == has(self.field)", "field goes with ControlTotal, which needs it"),
+        )
+    }
+
+    name: DnsLabel
+    object: DnsLabel
+    type: CheckType
+    field: Identifier | None = None
+    expected: Decimal | None = None
+    tolerance: Decimal = "0"
+
+
+class MigrationResources(ApiModel):
+    """Processor and memory of one worker."""
+
+    cpu: Quantity = "100m"
+    memory: Quantity = "256Mi"
+
+
+class Dependency(ApiModel):
+    """A MigrationJob of the namespace that must have succeeded."""
+
+    name: ObjectName
+
+
+class MigrationJobSpec(ApiModel):
+    """What is loaded, how it is mapped, and which numbers must agree. A changed spec is a new run."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "!has(self.reconcile) || self.reconcile.all(c, self.objects.exists(o, o.name == c.object))",
+                "reconcile names an object that is not in spec.objects",
+            ),
+        )
+    }
+
+    implementation_ref: LocalReference
+    module: DnsLabel = Field(description="the module that is loaded; it must run before, and waits for the data")
+    depends_on: Annotated[list[Dependency], Field(max_length=16, json_schema_extra=list_map("name"))] = []
+    deadline: Annotated[Duration, Field(description="how long one stage of a run may take")] = "2h"
+    source: MigrationSource
+    target: MigrationTarget
+    objects: Annotated[
+        list[MigrationObject], Field(min_length=1, max_length=MAX_OBJECTS, json_schema_extra=list_map("name"))
+    ]
+    error_budget: ErrorBudget = ErrorBudget(rows=0)
+    reconcile: Annotated[list[ReconcileCheck], Field(max_length=MAX_CHECKS, json_schema_extra=list_map("name"))] = []
+    parallelism: Annotated[int, Field(ge=1, le=MAX_PARALLELISM, description="workers that share the chunks")] = 2
+    resources: MigrationResources = MigrationResources()
+
+
+class MigrationPhase(StrEnum):
+    """Where a run stands. Rejected ran and the numbers are wrong; Failed did not run; Paused is over its budget."""
+
+    WAITING = "Waiting"
+    PLANNING = "Planning"
+    LOADING = "Loading"
+    RECONCILING = "Reconciling"
+    SUCCEEDED = "Succeeded"
+    REJECTED = "Rejected"
+    FAILED = "Failed"
+    PAUSED = "Paused"
+
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Counts(ApiModel):
+    """Every row that was read has exactly one outcome; `balanced` says that they add up."""
+
+    read: Count = 0
+    loaded: Count = 0
+    updated: Count = 0
+    kept: Annotated[int, Field(ge=0, description="the target's row was there and stays")] = 0
+    filtered: Annotated[int, Field(ge=0, description="blank lines")] = 0
+    duplicates: Annotated[int, Field(ge=0, description="gave way to another row with the same key")] = 0
+    quarantined: Count = 0
+    balanced: bool = False
+
+
+class ObjectCounts(Counts):
+    """Counts of one object."""
+
+    name: DnsLabel
+
+
+class MigrationProgress(ApiModel):
+    """How far the workers are."""
+
+    chunks_done: Count = 0
+    chunks_total: Count = 0
+    rows_per_second: Count = 0
+
+
+class CheckResult(ApiModel):
+    """What a reconciliation check found."""
+
+    name: DnsLabel
+    passed: bool
+    source: Annotated[str, Field(max_length=60)] = ""
+    target: Annotated[str, Field(max_length=60)] = ""
+    message: Text = ""
+
+
+class ErrorCount(ApiModel):
+    """How many rows one kind of error cost, with one place to look at. Never row data."""
+
+    object: DnsLabel
+    code: Annotated[str, Field(max_length=32)]
+    column: Annotated[str, Field(max_length=200)] = ""
+    rows: Count
+    line: Annotated[int, Field(ge=0, description="line of the first such row")] = 0
+
+
+class RunRecord(ApiModel):
+    """A run that ended."""
+
+    id: Annotated[str, Field(max_length=36)]
+    phase: MigrationPhase
+    spec_digest: Annotated[str, Field(max_length=80)]
+    started_at: Timestamp | None = None
+    finished_at: Timestamp
+    read: Count = 0
+    loaded: Count = 0
+    quarantined: Count = 0
+    certificate_digest: Sha256 | None = None
+
+
+class MigrationJobStatus(ApiModel):
+    """The run of the present spec, and the runs before it."""
+
+    observed_generation: int = -1
+    phase: MigrationPhase | None = None
+    run_id: Annotated[str, Field(max_length=36)] | None = None
+    spec_digest: Annotated[str, Field(max_length=80)] | None = None
+    started_at: Timestamp | None = None
+    counts: Counts | None = None
+    objects: Annotated[list[ObjectCounts], Field(max_length=MAX_OBJECTS, json_schema_extra=list_map("name"))] = []
+    progress: MigrationProgress | None = None
+    progress_text: Annotated[str, Field(max_length=40, description="chunks done, of all: 3/12")] | None = None
+    checks: Annotated[list[CheckResult], Field(max_length=MAX_CHECKS, json_schema_extra=list_map("name"))] = []
+    top_errors: Annotated[
+        list[ErrorCount], Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = []
+    certificate_digest: Sha256 | None = None
+    runs: Annotated[list[RunRecord], Field(max_length=10, json_schema_extra={"x-kubernetes-list-type": "atomic"})] = []
+    last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
+    conditions: Conditions = []
+
+
+def spec_problem(spec: MigrationJobSpec) -> str | None:
+    """What the schema cannot refuse: the first contradiction inside the spec, in words, or None."""
+    seen: set[str] = set()
+    for found in spec.objects:
+        columns = {field.to for field in found.fields}
+        if missing := [column for column in found.key if column not in columns]:
+            return f"object {found.name}: key column {missing[0]} is not among its fields"
+        for field in found.fields:
+            if (field.from_ is None) == (field.value is None):
+                return f"object {found.name}, field {field.to}: give exactly one of from and value"
+            if field.reference and field.reference.object and field.reference.object not in seen:
+                return (
+                    f"object {found.name}, field {field.to}: object {field.reference.object} is not listed before it"
+                )
+        seen.add(found.name)
+    by_name = {found.name: found for found in spec.objects}
+    for check in spec.reconcile:
+        if check.object not in by_name:
+            return f"check {check.name}: object {check.object} is not in spec.objects"
+        if check.field and check.field not in {field.to for field in by_name[check.object].fields}:
+            return f"check {check.name}: field {check.field} is not a field of object {check.object}"
+    return None
+
+
+PRINTER_COLUMNS: list[tuple[str, str, str]] = [
+    ("Module", "string", ".spec.module"),
+    ("Phase", "string", ".status.phase"),
+    ("Progress", "string", ".status.progressText"),
+    ("Read", "integer", ".status.counts.read"),
+    ("Loaded", "integer", ".status.counts.loaded"),
+    ("Quarantined", "integer", ".status.counts.quarantined"),
+    ("Balanced", "boolean", ".status.counts.balanced"),
+    ("Age", "date", ".metadata.creationTimestamp"),
+]
