@@ -242,6 +242,13 @@ class ModuleCheckStatus(ApiModel):
     metrics: Annotated[list[MetricStatus], Field(max_length=MAX_METRICS, json_schema_extra=list_map("name"))] = []
 
 
+class ProbeStatus(ApiModel):
+    """How many probe Jobs have answered for a connection: the number names the next one."""
+
+    connection: DnsLabel
+    number: Annotated[int, Field(ge=0)] = 0
+
+
 class AcceptanceCheckStatus(ApiModel):
     """The verdict and the evidence behind it."""
 
@@ -250,6 +257,13 @@ class AcceptanceCheckStatus(ApiModel):
     verdict: Annotated[str, Field(max_length=2048)] = ""
     clock: Annotated[str, Field(max_length=60, description="the slowest module's clock: 12m/30m")] | None = None
     modules: Annotated[list[ModuleCheckStatus], Field(max_length=MAX_MODULES, json_schema_extra=list_map("name"))] = []
+    probes: Annotated[list[ProbeStatus], Field(max_length=MAX_METRICS, json_schema_extra=list_map("connection"))] = []
+    implementation_uid: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="the Implementation that was measured; a new one of the same name begins anew"
+    )
+    session: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="the run of the operator that took the newest samples; a new one credits anew"
+    )
     last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
     conditions: Conditions = []
 
