@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from pilotage.api.structural import NotStructural, lint, structural_schema
+from pilotage.api.structural import NotStructuralError, lint, structural_schema
 from pilotage.api.v1alpha1 import acceptancecheck, implementation, migrationjob
 from pilotage.api.v1alpha1.common import GROUP, VERSION, validations
 
@@ -43,14 +43,17 @@ class Kind:
 
 RELEASE_NAMES = validations(
     (
-        "self.spec.modules.all(m, has(m.releaseName) || "
-        f"size(self.metadata.name) + 1 + size(m.name) <= {implementation.MAX_RELEASE_NAME})",
+        (
+            "self.spec.modules.all(m, has(m.releaseName) || "
+            f"size(self.metadata.name) + 1 + size(m.name) <= {implementation.MAX_RELEASE_NAME})"
+        ),
         "a release is named IMPLEMENTATION-MODULE, at most 53 characters together: shorten a name or give releaseName",
     ),
     (
-        "self.spec.modules.all(m, !has(m.releaseName) || "
-        "self.spec.modules.exists_one(n, (has(n.releaseName) ? n.releaseName : self.metadata.name + '-' + n.name)"
-        " == m.releaseName))",
+        (
+            "self.spec.modules.all(m, !has(m.releaseName) || self.spec.modules.exists_one(n, "
+            "(has(n.releaseName) ? n.releaseName : self.metadata.name + '-' + n.name) == m.releaseName))"
+        ),
         "two modules would share one release: releaseName must differ from every other module's release name",
     ),
 )
@@ -90,7 +93,7 @@ KINDS = (
 
 
 def build_crd(kind: Kind) -> dict[str, Any]:
-    """The CustomResourceDefinition of one kind. Raises NotStructural when the API server would refuse its schema."""
+    """The CustomResourceDefinition of one kind. Raises NotStructuralError for a schema that would be refused."""
     schema = {
         "description": kind.description,
         "type": "object",
@@ -147,7 +150,7 @@ def build_crd(kind: Kind) -> dict[str, Any]:
 def _checked(model: type[BaseModel]) -> dict[str, Any]:
     schema = structural_schema(model)
     if problems := list(lint(schema, model.__name__)):
-        raise NotStructural("\n".join(problems))
+        raise NotStructuralError("\n".join(problems))
     return schema
 
 
@@ -179,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         differing = drift(chosen.directory)
-    except NotStructural as error:
+    except NotStructuralError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     if not chosen.check:

@@ -1,9 +1,10 @@
-"""Pydantic's JSON schema into the structural schema that the API server takes, and a lint that says what it would refuse."""
+"""Pydantic's JSON schema into the structural schema that the API server takes, and a lint for what it would refuse."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -31,17 +32,17 @@ FORBIDDEN = {
 """Keywords that the API server refuses, and those that this project does without (unions, frozen defaults)."""
 
 
-class NotStructural(ValueError):
+class NotStructuralError(ValueError):
     """A model uses a construct that has no structural schema; the message names the path and the remedy."""
 
 
 def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Schema of one model: references inlined, `T | None` as T, no titles, no defaults.
 
-    Raises NotStructural for recursive models and for unions of anything but a type and None.
+    Raises NotStructuralError for recursive models and for unions of anything but a type and None.
     """
     schema = model.model_json_schema(by_alias=True)
-    return _convert(_documented(schema), schema.get("$defs", {}), model.__name__, ())
+    return _convert(_documented(schema), _Place(model.__name__, schema.get("$defs", {})))
 
 
 def first_sentence(text: str) -> str:
@@ -58,39 +59,61 @@ def _documented(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {**definition, "description": first_sentence(definition["description"])}
 
 
-def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str, open_: tuple[str, ...]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Place:
+    """Where the conversion stands: the path for messages, and the models that are being inlined around it."""
+
+    path: str
+    definitions: Mapping[str, Any]
+    inside: tuple[str, ...] = ()
+
+    def below(self, step: str) -> _Place:
+        return replace(self, path=f"{self.path}{step}")
+
+
+def _convert(node: Mapping[str, Any], place: _Place) -> dict[str, Any]:
     if "$ref" in node:
         name = node["$ref"].removeprefix("#/$defs/")
-        if name in open_:
-            raise NotStructural(f"{path}: {name} contains itself; a structural schema cannot be recursive")
-        siblings = {key: value for key, value in node.items() if key != "$ref"}
-        return _convert({**_documented(definitions[name]), **siblings}, definitions, path, (*open_, name))
+        if name in place.inside:
+            raise NotStructuralError(f"{place.path}: {name} contains itself; a structural schema cannot be recursive")
+        return _convert(
+            {**_documented(place.definitions[name]), **_without(node, "$ref")},
+            replace(place, inside=(*place.inside, name)),
+        )
     if "anyOf" in node:
         variants = [variant for variant in node["anyOf"] if variant.get("type") != "null"]
         if len(variants) != 1:
-            raise NotStructural(f"{path}: a union; write one optional field for each variant and a CEL rule")
-        siblings = {key: value for key, value in node.items() if key != "anyOf"}
-        return _convert({**variants[0], **siblings}, definitions, path, open_)
-    converted = {key: value for key, value in node.items() if key not in DROPPED}
-    if "const" in converted:
-        converted["enum"] = [converted.pop("const")]
-    for limit, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        if exclusive in converted:
-            converted[limit], converted[exclusive] = converted[exclusive], True
-    if isinstance(converted.get("additionalProperties"), bool):
-        del converted["additionalProperties"]
+            raise NotStructuralError(f"{place.path}: a union; write one optional field for each variant and a CEL rule")
+        return _convert({**variants[0], **_without(node, "anyOf")}, place)
+    converted = _without(node, *DROPPED)
+    _rewrite_keywords(converted)
     for keyword in ("items", "additionalProperties"):
         if keyword in converted:
-            converted[keyword] = _convert(converted[keyword], definitions, f"{path}[]", open_)
+            converted[keyword] = _convert(converted[keyword], place.below("[]"))
     if "properties" in converted:
         converted["properties"] = {
-            name: _field(field, definitions, f"{path}.{name}", open_) for name, field in converted["properties"].items()
+            name: _field(field, place.below(f".{name}")) for name, field in converted["properties"].items()
         }
     return _ordered(converted)
 
 
-def _field(field: Mapping[str, Any], definitions: Mapping[str, Any], path: str, open_: tuple[str, ...]) -> dict[str, Any]:
-    converted = _convert(field, definitions, path, open_)
+def _without(node: Mapping[str, Any], *keywords: str) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key not in keywords}
+
+
+def _rewrite_keywords(schema: dict[str, Any]) -> None:
+    """What JSON Schema says in one way and OpenAPI 3.0 in another."""
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
+    for limit, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if exclusive in schema:
+            schema[limit], schema[exclusive] = schema[exclusive], True
+    if isinstance(schema.get("additionalProperties"), bool):
+        del schema["additionalProperties"]
+
+
+def _field(field: Mapping[str, Any], place: _Place) -> dict[str, Any]:
+    converted = _convert(field, place)
     default = field.get("default")
     # The default is applied when the operator reads the object, so `kubectl explain` is where users meet it.
     if isinstance(default, str | int) and default not in {"", False}:
@@ -127,10 +150,8 @@ def _lint_array(schema: Mapping[str, Any], path: str) -> Iterator[str]:
     if not items:
         yield f"{path}: a list without items"
         return
-    keys = schema.get("x-kubernetes-list-map-keys", ())
-    yield from (
-        f"{path}: list-map key {key} is not required in its items" for key in keys if key not in items.get("required", ())
-    )
+    missing = set(schema.get("x-kubernetes-list-map-keys", ())) - set(items.get("required", ()))
+    yield from (f"{path}: list-map key {key} is not required in its items" for key in sorted(missing))
     if schema.get("x-kubernetes-list-type") is None:
         yield f"{path}: a list without x-kubernetes-list-type"
     yield from lint(items, f"{path}[]")
