@@ -12,7 +12,7 @@ from e2e.cluster.errors import Refusal
 
 # The kernel sends the death signal when the thread that forked ends, so all children come from one that never does.
 _SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
-PATIENCE = 10.0
+PATIENCE = 5.0
 
 
 class Child:
@@ -43,13 +43,13 @@ class Child:
             self._process.kill()
             self._process.wait()
 
-    def stop(self) -> None:
-        """SIGTERM, then SIGKILL for one that does not listen."""
+    def stop(self, patience: float = PATIENCE) -> None:
+        """SIGTERM and, after `patience` seconds, SIGKILL."""
         if self._process is None:
             return
         self._process.terminate()
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(patience)
         except subprocess.TimeoutExpired:
             self.kill()
 

@@ -34,10 +34,12 @@ from e2e.cluster.places import (
     STATE,
 )
 from e2e.cluster.ports import is_free
-from e2e.cluster.probe import ApiClient, wait_until
+from e2e.cluster.probe import ApiClient, kubelet_is_healthy, wait_until
 from e2e.cluster.processes import Daemons
 
 READY_TIMEOUT = 180.0
+# An API server asked to stop waits for its watchers, who never leave; nobody waits for that in a test.
+RESTART_PATIENCE = 3.0
 # Written last: a cluster without it was never finished.
 COMPLETE = PROCESSES.parent / "complete"
 
@@ -114,7 +116,7 @@ def kill_part(name: str) -> None:
 def restart_part(name: str) -> None:
     """Stop one part, start it as before and wait until the cluster is ready again."""
     _require_part(name)
-    daemons.stop(name)
+    daemons.stop(name, RESTART_PATIENCE)
     daemons.start_again(name)
     _wait_ready()
 
@@ -183,7 +185,7 @@ def _wait_for(name: str, condition: Callable[[], bool]) -> None:
 
 
 def _node_is_ready() -> bool:
-    if not ADMIN_KUBECONFIG.is_file():
+    if not ADMIN_KUBECONFIG.is_file() or not kubelet_is_healthy():
         return False
     api = ApiClient(ADMIN_KUBECONFIG)
     node = api.read(f"/api/v1/nodes/{NODE_NAME}")

@@ -19,23 +19,6 @@ from e2e.cluster.places import BINARIES, BUILD, CONTAINERD_SOCKET
 IMAGES = BUILD / "images"
 BUSYBOX_IMAGE = "localhost/pilotage/busybox:dev"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-APPLETS = (
-    "sh",
-    "cat",
-    "chmod",
-    "echo",
-    "httpd",
-    "id",
-    "ls",
-    "mkdir",
-    "nc",
-    "nslookup",
-    "rm",
-    "sleep",
-    "stat",
-    "test",
-    "wget",
-)
 
 
 def base_images() -> list[Path]:
@@ -107,7 +90,7 @@ def load(archives: Sequence[Path]) -> None:
 def _pause_archive() -> Path:
     source = Path(__file__).with_name("pause.c")
     path = IMAGES / "pause.tar"
-    if not path.is_file() or path.stat().st_mtime < source.stat().st_mtime:
+    if not _is_newer(path, source, Path(__file__)):
         program = IMAGES / "pause"
         command = ["gcc", "-static", "-Os", "-o", str(program), str(source)]
         finished = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -119,13 +102,18 @@ def _pause_archive() -> Path:
 
 def _busybox_archive() -> Path:
     path = IMAGES / "busybox.tar"
-    if not path.is_file():
+    if not _is_newer(path, Path(__file__)):
         program = shutil.which("busybox")
         if program is None or not _is_static(Path(program)):
             raise Refusal("A statically linked busybox is needed; install the Debian package busybox-static.")
-        links = {f"bin/{applet}": "busybox" for applet in APPLETS}
+        applets = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
+        links = {f"bin/{applet}": "busybox" for applet in applets if applet != "busybox"}
         write_archive(path, BUSYBOX_IMAGE, {"bin/busybox": Path(program)}, links, ["/bin/sh"])
     return path
+
+
+def _is_newer(path: Path, *sources: Path) -> bool:
+    return path.is_file() and all(path.stat().st_mtime > source.stat().st_mtime for source in sources)
 
 
 def _is_static(program: Path) -> bool:

@@ -91,7 +91,8 @@ class LightCluster:
 
     def restart_api_server(self) -> float:
         """Stop the API server if it runs and start it on the same port; returns seconds until it was ready."""
-        self._api_server.stop()
+        # Asked to stop, it waits for its watchers, who never leave.
+        self._api_server.stop(patience=2.0)
         begun = time.monotonic()
         self._api_server.start()
         self._wait_for("ready", self._api.is_ready)

@@ -49,6 +49,18 @@ class ApiClient:
         return self.get("/readyz")[0] == 200
 
 
+def kubelet_is_healthy() -> bool:
+    """The node's object keeps its last word for a while after the kubelet died, so ask the kubelet itself."""
+    connection = http.client.HTTPConnection("127.0.0.1", 10248, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 def wait_until(condition: Callable[[], bool], seconds: float, interval: float = 0.1) -> bool:
     """Whether the condition came true within the deadline."""
     deadline = time.monotonic() + seconds

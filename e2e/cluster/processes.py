@@ -132,18 +132,22 @@ class Daemons:
         if daemon is not None:
             end([daemon.identity], signal.SIGKILL)
 
-    def stop(self, name: str) -> None:
-        """SIGTERM and, after some patience, SIGKILL; the record stays."""
+    def stop(self, name: str, patience: float | None = None) -> None:
+        """SIGTERM and, after `patience` seconds, SIGKILL; the record stays."""
         daemon = self.find(name)
         if daemon is not None:
-            end([daemon.identity], signal.SIGTERM)
+            end([daemon.identity], signal.SIGTERM, PATIENCE if patience is None else patience)
 
 
-def end(identities: Sequence[Identity], number: signal.Signals = signal.SIGTERM) -> None:
+def end(
+    identities: Sequence[Identity],
+    number: signal.Signals = signal.SIGTERM,
+    patience: float = PATIENCE,
+) -> None:
     """Signal all of them at once and wait until they are gone, with SIGKILL for those that do not listen."""
     for identity in identities:
         identity.send(number)
-    if _wait_gone(identities, PATIENCE):
+    if _wait_gone(identities, patience):
         return
     for identity in identities:
         identity.send(signal.SIGKILL)
