@@ -1,0 +1,94 @@
+# Pilotage. `make help` lists what can be done; the README says what it installs and how long it takes.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+CLUSTER ?= auto
+export CLUSTER
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+
+$(VENV)/.installed: pyproject.toml
+	@echo "· Python packages into $(VENV)"
+	@test -x $(PYTHON) || python3 -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m pip install --quiet --editable '.[operator,engine,console,development]'
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV)/.installed ## the virtual environment in .venv
+
+.PHONY: programs
+programs: venv ## build the cluster's programs into build/bin (about 11 minutes the first time)
+	@$(PYTHON) -m e2e.cluster build
+
+.PHONY: light-programs
+light-programs: venv
+	@$(PYTHON) -m e2e.cluster build --only light
+
+.PHONY: cluster
+cluster: venv ## a cluster: CLUSTER=embedded, kind or current
+	@$(PYTHON) -m e2e.cluster up
+
+.PHONY: cluster-down
+cluster-down: venv ## end the cluster and take away everything that it left
+	@$(PYTHON) -m e2e.cluster down
+
+.PHONY: kubeconfig
+kubeconfig: venv ## print the path of the cluster's kubeconfig
+	@$(PYTHON) -m e2e.cluster kubeconfig
+
+.PHONY: images
+images: venv ## build the container images into build/images
+	@$(PYTHON) -m e2e.images build
+
+.PHONY: demo
+demo: venv ## a trading company gets its ERP: cluster, operator, six modules, migration, acceptance
+	@$(PYTHON) -m e2e.demo run
+
+.PHONY: crds
+crds: venv ## generate crds/ from the pydantic models
+	@$(PYTHON) -m pilotage.api.crd crds/
+
+.PHONY: check
+check: venv ## ruff, mypy, import-linter, crds drift
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PYTHON) -m pilotage.api.crd --check crds/
+
+.PHONY: test-unit
+test-unit: venv ## unit and simulation tests: no cluster, no database
+	$(VENV)/bin/pytest -q -m "not light and not embedded and not postgresql"
+
+.PHONY: test-light
+test-light: light-programs ## contract and integration tests on etcd, kube-apiserver and controller-manager
+	$(VENV)/bin/pytest -q -m "light and not embedded"
+
+.PHONY: test-migration
+test-migration: venv ## the data engine on a real PostgreSQL
+	$(VENV)/bin/pytest -q -m "postgresql and not embedded"
+
+.PHONY: test-e2e
+test-e2e: programs ## scenarios on the embedded cluster with real pods
+	$(VENV)/bin/pytest -q -m embedded
+
+.PHONY: test
+test: ## everything, fast checks first
+	$(MAKE) --no-print-directory check
+	$(MAKE) --no-print-directory test-unit
+	$(MAKE) --no-print-directory test-light
+	$(MAKE) --no-print-directory test-migration
+	$(MAKE) --no-print-directory test-e2e
+
+.PHONY: bench
+bench: light-programs ## figures of speed and size; asserts nothing
+	$(PYTHON) -m bench
+
+.PHONY: clean
+clean: ## remove the virtual environment and caches, keep build/bin
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
