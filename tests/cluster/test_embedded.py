@@ -154,12 +154,13 @@ def test_a_deleted_claim_deletes_its_data():
 def test_a_service_is_found_by_name_and_the_api_server_by_its_address():
     apply(restricted_namespace(), service("shop", 8080), pod("shop", "httpd -f -p 8080 -h /bin", port=8080))
     wait_for_phase("shop", "Running")
-    # A static busybox resolves names in nslookup only, and its wget crashes. A Service's rules come a moment after the Service.
+    # A static busybox resolves names in nslookup only, and its wget crashes.
+    # The rules of a Service come a moment after the Service.
     script = (
         f"address() {{ nslookup shop.{NAMESPACE}.svc.cluster.local | awk '/^Address: 10.96/ {{print $2}}'; }};"
         " for attempt in $(seq 60); do"
-        " printf 'GET /sleep HTTP/1.0\\r\\n\\r\\n' | nc -w 2 $(address) 8080 | grep -q '200 OK' && echo shop reached && break;"
-        " sleep 1; done;"
+        " printf 'GET /sleep HTTP/1.0\\r\\n\\r\\n' | nc -w 2 $(address) 8080"
+        " | grep -q '200 OK' && echo shop reached && break; sleep 1; done;"
         " nc -w 2 10.96.0.1 443 </dev/null && echo api reached"
     )
     apply(pod("client", script))
