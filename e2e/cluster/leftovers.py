@@ -6,11 +6,12 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from e2e.cluster.errors import Refusal
 from e2e.cluster.firewall import clear_firewall, our_chains
-from e2e.cluster.places import BRIDGE, CNI_NETWORK, CONTAINERD_SOCKET, POD_LOGS, PROCESSES, ROOT, RUN
+from e2e.cluster.places import BRIDGE, CONTAINERD_SOCKET, POD_LOGS, PROCESSES, ROOT, RUN
 from e2e.cluster.processes import Daemons, Identity, end, identify
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -18,6 +19,16 @@ POD_CGROUP = "kubepods"
 CNI_CACHE = Path("/var/lib/cni/results")
 CONTAINER_LOGS = Path("/var/log/containers")
 SHIM_SOCKETS = Path("/run/containerd/s")
+# Made by our parts, but for others as well: they go when nothing is in them.
+PATHS_OF_OTHERS = (
+    CNI_CACHE,
+    CNI_CACHE.parent,
+    CONTAINER_LOGS,
+    SHIM_SOCKETS,
+    SHIM_SOCKETS.parent,
+    Path("/var/lib/kubelet/device-plugins"),
+    Path("/var/lib/kubelet"),
+)
 
 
 def clear_leftovers() -> None:
@@ -119,7 +130,7 @@ def _remove_files() -> None:
         raise Refusal(f"These mounts do not go away: {', '.join(our_mounts())}. Unmount them, then try again.")
     for path in (ROOT, RUN):
         shutil.rmtree(path, ignore_errors=True)
-    for path in CNI_CACHE.glob(f"{CNI_NETWORK}-*"):
+    for path in _cached_networks():
         path.unlink(missing_ok=True)
     for path in CONTAINER_LOGS.glob("*"):
         if path.is_symlink() and str(path.readlink()).startswith(str(POD_LOGS)):
@@ -128,3 +139,11 @@ def _remove_files() -> None:
     for path in SHIM_SOCKETS.glob("*"):
         if str(path) not in listened:
             path.unlink(missing_ok=True)
+    for path in PATHS_OF_OTHERS:
+        with suppress(OSError):
+            path.rmdir()
+
+
+def _cached_networks() -> list[Path]:
+    """What the CNI library remembers of our pods: files that name a network namespace below our directory."""
+    return [path for path in CNI_CACHE.glob("*") if f'"netns":"{RUN}/' in path.read_text(errors="replace")]

