@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from pilotage.api.v1alpha1.acceptancecheck import (
@@ -52,12 +53,12 @@ class CheckObservation:
     session: str
     offset: timedelta = timedelta()
 
-    @property
+    @cached_property
     def spec(self) -> AcceptanceCheckSpec:
         """The check's spec. Raises ValueError when it is not valid."""
         return AcceptanceCheckSpec.model_validate(self.body.get("spec") or {})
 
-    @property
+    @cached_property
     def previous(self) -> AcceptanceCheckStatus:
         """The status that the pass before reported."""
         return AcceptanceCheckStatus.model_validate(self.body.get("status") or {})

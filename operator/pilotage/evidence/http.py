@@ -1,0 +1,136 @@
+"""What a Service of the namespace answers to a GET request. Nothing but such Services is ever asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from pilotage.api.v1alpha1.acceptancecheck import HttpMeasure, HttpSource
+from pilotage.kube.client import ApiError, Cluster, NotFound
+from pilotage.kube.resources import SERVICES
+from pilotage.plan.acceptance_sample import Sample
+
+TIME_LIMIT: Final = 10.0
+MAX_BODY: Final = 1024 * 1024
+CHARSETS: Final = frozenset({"utf-8", "gb18030", "gbk", "gb2312", "big5", "iso-8859-1", "us-ascii"})
+GOOD, BAD = "1", "0"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. `problem` says why it is not what was expected; empty when it is."""
+
+    seconds: float
+    problem: str = ""
+
+
+class SourceUnusable(Exception):  # noqa: N818 (a finding about the source, reported as such)
+    """The source cannot be asked at all."""
+
+
+class HttpEvidence:
+    """Asks Services. One client for all: no proxy, no cookies, no redirects, no connection kept."""
+
+    def __init__(self, resolver: AbstractResolver | None = None, time_limit: float = TIME_LIMIT) -> None:
+        self._resolver = resolver
+        self._time_limit = time_limit
+
+    async def measure(self, cluster: Cluster, namespace: str, source: HttpSource, account: str) -> Sample:
+        """One sample: Success is 1 or 0, Latency in seconds. A request that fails has no latency, it misses."""
+        try:
+            await _require_service(cluster, namespace, source, account)
+            answer = await self.ask(namespace, source)
+        except SourceUnusable as error:
+            return Sample.error(str(error))
+        if source.measure is HttpMeasure.SUCCESS:
+            return Sample.of(BAD if answer.problem else GOOD, answer.problem)
+        return Sample.missed(answer.problem) if answer.problem else Sample.of(f"{answer.seconds:.3f}")
+
+    async def ask(self, namespace: str, source: HttpSource) -> Answer:
+        """Send the request and judge the answer. Raises SourceUnusable when the name cannot be resolved."""
+        host = f"{source.service}.{namespace}.svc"
+        url = URL(f"http://{host}:{source.port}{source.path}")
+        started = time.monotonic()
+        connector = aiohttp.TCPConnector(resolver=self._resolver, force_close=True, use_dns_cache=False)
+        timeout = aiohttp.ClientTimeout(total=self._time_limit)
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    connector=connector,
+                    timeout=timeout,
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    auto_decompress=False,
+                    headers={"Accept-Encoding": "identity", "User-Agent": "pilotage"},
+                ) as session,
+                session.get(url, allow_redirects=False) as response,
+            ):
+                body = await _read(response)
+                return Answer(time.monotonic() - started, _problem(source, response, body))
+        except aiohttp.ClientConnectorDNSError as error:
+            msg = f"{host} cannot be resolved: {error.os_error.strerror or error.os_error}"
+            raise SourceUnusable(msg) from error
+        except TimeoutError:
+            return Answer(self._time_limit, f"no complete answer within {self._time_limit:g} s")
+        except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as error:
+            text = f"no answer from {host}:{source.port}: {str(error) or type(error).__name__}"
+            return Answer(time.monotonic() - started, text)
+
+
+async def _require_service(cluster: Cluster, namespace: str, source: HttpSource, account: str) -> None:
+    try:
+        service = await cluster.get(SERVICES, namespace, source.service, acting_as=account)
+    except NotFound as error:
+        msg = f"Service {source.service} is not there"
+        raise SourceUnusable(msg) from error
+    except ApiError as error:
+        msg = f"Service {source.service} cannot be read: {error.message}"
+        raise SourceUnusable(msg) from error
+    if problem := service_problem(service, source.port):
+        raise SourceUnusable(f"Service {source.service} {problem}")
+
+
+def service_problem(service: Mapping[str, Any], port: int) -> str:
+    """Why the Service must not or cannot be asked; empty when it can.
+
+    An external name or hand-made endpoints would let a tenant point the operator at any address.
+    """
+    spec = service.get("spec") or {}
+    if spec.get("type") == "ExternalName":
+        return "has the type ExternalName and leads out of the namespace; that is refused"
+    if not spec.get("selector"):
+        return "has no selector, so its endpoints are not pods of the namespace; that is refused"
+    ports = [found.get("port") for found in spec.get("ports") or []]
+    if port not in ports:
+        return f"has no port {port}, only {', '.join(map(str, ports)) or 'none'}"
+    return ""
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(65536):
+        body += chunk
+        if len(body) >= MAX_BODY:
+            break
+    return bytes(body[:MAX_BODY])
+
+
+def _problem(source: HttpSource, response: aiohttp.ClientResponse, body: bytes) -> str:
+    expected = source.expect
+    if response.status != expected.status:
+        return f"answered {response.status}, expected {expected.status}"
+    if expected.body is not None and expected.body not in _text(response, body):
+        return f"the answer does not contain {expected.body[:60]!r}"
+    return ""
+
+
+def _text(response: aiohttp.ClientResponse, body: bytes) -> str:
+    # Only these: the answer names its encoding, and some of Python's codecs are slow on hostile input.
+    named = (response.charset or "").lower()
+    return body.decode(named if named in CHARSETS else "utf-8", errors="replace")

@@ -1,0 +1,164 @@
+"""Probe Jobs: questions to a customer's database, asked in the customer's namespace with the data engine's image.
+
+The pod carries no Kubernetes token. Its answer comes back as the container's termination message.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pilotage.api.v1alpha1.common import MANAGED_BY, MANAGED_BY_LABEL
+
+CONTAINER: Final = "probe"
+JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
+SUBJECTS_ANNOTATION: Final = "pilotage.dev/subjects"
+TIME_LIMIT_SECONDS: Final = 120
+KEPT_SECONDS: Final = 300
+CONNECTION_VARIABLES: Final = {
+    "PGHOST": "host",
+    "PGPORT": "port",
+    "PGDATABASE": "database",
+    "PGUSER": "username",
+    "PGPASSWORD": "password",
+}
+
+
+@dataclass(frozen=True)
+class ProbeAnswer:
+    """The answer to one query: a value, or an error; neither when the query found nothing."""
+
+    value: str | None = None
+    error: str | None = None
+
+
+class UnreadableAnswer(Exception):  # noqa: N818 (it names what is there instead of an answer)
+    """The Job ended without an answer; the message says how."""
+
+
+def build_probe_job(
+    *,
+    name: str,
+    namespace: str,
+    owner: Mapping[str, Any],
+    secret: str,
+    image: str,
+    probe: Mapping[str, Any],
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str] | None = None,
+    pull_policy: str = "IfNotPresent",
+) -> dict[str, Any]:
+    """A Job that asks `probe` of the database whose connection Secret is named, and belongs to `owner`.
+
+    `owner` is the manifest of the object that the Job goes with; `probe` is what `pilotage-migrate probe` reads:
+    `{"connect": true}` or `{"queries": [{"name", "query", "timeoutSeconds"}]}`.
+    """
+    marked = {**labels, MANAGED_BY_LABEL: MANAGED_BY}
+    secret_values = [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for variable, key in CONNECTION_VARIABLES.items()
+    ]
+    container = {
+        "name": CONTAINER,
+        "image": image,
+        "imagePullPolicy": pull_policy,
+        "command": ["pilotage-migrate", "probe"],
+        "env": [{"name": "PILOTAGE_PROBE", "value": json.dumps(probe, ensure_ascii=False)}, *secret_values],
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (an emptyDir of the pod)
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}}],
+        "terminationGracePeriodSeconds": 5,
+    }
+    metadata = {
+        "name": name,
+        "namespace": namespace,
+        "labels": marked,
+        "ownerReferences": [_owner_reference(owner)],
+        **({"annotations": dict(annotations)} if annotations else {}),
+    }
+    spec = {
+        "backoffLimit": 0,
+        "activeDeadlineSeconds": TIME_LIMIT_SECONDS,
+        "ttlSecondsAfterFinished": KEPT_SECONDS,
+        "template": {"metadata": {"labels": marked}, "spec": pod},
+    }
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def _owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
+    # Without blockOwnerDeletion, which would need rights on the owner's finalizers.
+    metadata = owner["metadata"]
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+    }
+
+
+def belongs_to(job: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether that very object owns the Job; one of the same name that somebody else made is never adopted."""
+    references = job["metadata"].get("ownerReferences") or []
+    return any(found.get("uid") == owner["metadata"]["uid"] for found in references)
+
+
+def probe_finished(job: Mapping[str, Any]) -> bool:
+    """Whether the Job has ended, well or badly."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return any(found.get("type") in {"Complete", "Failed"} and found.get("status") == "True" for found in conditions)
+
+
+def read_answers(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> dict[str, ProbeAnswer]:
+    """The answers by query name, from the termination message of the Job's pod.
+
+    Raises UnreadableAnswer when there is none.
+    """
+    for pod in pods:
+        for container in (pod.get("status") or {}).get("containerStatuses") or []:
+            ended = (container.get("state") or {}).get("terminated") or {}
+            if container.get("name") != CONTAINER or not ended:
+                continue
+            answers = _parse(ended.get("message") or "")
+            if answers is not None:
+                return answers
+            raise UnreadableAnswer(
+                f"probe ended with exit code {ended.get('exitCode')} ({ended.get('reason', '')}) and without an answer"
+            )
+    failed = [found for found in (job.get("status") or {}).get("conditions") or [] if found.get("type") == "Failed"]
+    raise UnreadableAnswer(failed[0].get("message") or failed[0].get("reason", "") if failed else "its pod is gone")
+
+
+def _parse(message: str) -> dict[str, ProbeAnswer] | None:
+    try:
+        results = json.loads(message)["results"]
+        return {found["name"]: ProbeAnswer(_text(found.get("value")), _text(found.get("error"))) for found in results}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
