@@ -77,7 +77,10 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _bounded(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 20]}… ({len(text)} characters)"
+    if len(text) <= limit:
+        return text
+    end = f"… ({len(text)} characters)"
+    return text[: limit - len(end)] + end
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
