@@ -1,0 +1,24 @@
+"""Command line: `python -m e2e.data DIRECTORY [--customers N]` writes the legacy export."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from e2e.data.export import MINIMUM_CUSTOMERS, make_export, write_export
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m e2e.data", description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--customers", type=int, default=20_000, help=f"at least {MINIMUM_CUSTOMERS}")
+    options = parser.parse_args(arguments)
+    if options.customers < MINIMUM_CUSTOMERS:
+        parser.error(f"--customers must be at least {MINIMUM_CUSTOMERS}")
+    for path in write_export(make_export(options.customers), options.directory):
+        print(f"{path.name}\t{path.stat().st_size} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
