@@ -16,8 +16,8 @@ LONGEST_BACKOFF = 60.0
 class QueueObserver(Protocol):
     """Hears what happens to the queue, for metrics. Times are in seconds."""
 
-    def on_add(self, depth: int) -> None: ...
-    def on_get(self, depth: int, waited: float) -> None: ...
+    def on_add(self) -> None: ...
+    def on_get(self, waited: float) -> None: ...
     def on_done(self, worked: float) -> None: ...
     def on_retry(self) -> None: ...
 
@@ -50,7 +50,7 @@ class WorkQueue(Generic[K]):
             self._waiting[key] = now
             self._wakeup.set()
             if self._observer:
-                self._observer.on_add(len(self._waiting))
+                self._observer.on_add()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Want the key to be looked at in a while; an earlier wish for it wins."""
@@ -94,7 +94,7 @@ class WorkQueue(Generic[K]):
         waited = now - self._waiting.pop(key)
         self._active[key] = now
         if self._observer:
-            self._observer.on_get(len(self._waiting), waited)
+            self._observer.on_get(waited)
         return key
 
     def done(self, key: K) -> None:

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pilotage.kube.client import Cluster
+from pilotage.kube.resources import Resource
 from pilotage.kube.store import Key, Store
 from pilotage.reconcile.settings import Settings
+
+if TYPE_CHECKING:
+    from pilotage.delivery.chart import ChartFetcher
+    from pilotage.delivery.helm import HelmEngine
+    from pilotage.reconcile.inputs import InputPreparer
+    from pilotage.reconcile.releases import ReleaseReader
+    from pilotage.render.renderer import Renderer
+
+
+class RolloutMetrics(Protocol):
+    """Hears what was reported of an Implementation."""
+
+    def observe_implementation(self, namespace: str, name: str, status: Mapping[str, Any]) -> None: ...
+    def forget_implementation(self, namespace: str, name: str) -> None: ...
 
 
 def utc_now() -> datetime:
@@ -22,6 +37,7 @@ class Context:
     """The world as a reconciler sees it.
 
     `wake` puts a key on the queue; the queue coalesces, so waking once too often costs one cheap pass.
+    What stands behind `delivery` is only there where Implementations are reconciled.
     """
 
     cluster: Cluster
@@ -29,6 +45,27 @@ class Context:
     settings: Settings = field(default_factory=Settings)
     clock: Callable[[], datetime] = utc_now
     wake: Callable[[Key], None] = lambda _key: None
+    delivery: Delivery | None = None
+
+    @property
+    def rollout(self) -> Delivery:
+        """What Implementations are delivered with. Raises RuntimeError where it was not given."""
+        if self.delivery is None:
+            msg = "this context delivers no Implementations"
+            raise RuntimeError(msg)
+        return self.delivery
+
+
+@dataclass
+class Delivery:
+    """What the reconciler of Implementations works with, besides the cluster."""
+
+    engine: HelmEngine
+    charts: ChartFetcher
+    renderer: Renderer
+    inputs: InputPreparer
+    releases: ReleaseReader
+    metrics: RolloutMetrics
 
 
 def deployer(namespace: str, service_account: str) -> str:
@@ -42,7 +79,7 @@ def deployer(namespace: str, service_account: str) -> str:
     return f"system:serviceaccount:{namespace}:{service_account}"
 
 
-async def write_status(context: Context, resource: Any, body: Mapping[str, Any], status: dict[str, Any]) -> bool:
+async def write_status(context: Context, resource: Resource, body: Mapping[str, Any], status: dict[str, Any]) -> bool:
     """Replace the object's status when it differs from what is stored, and tell whether it was written.
 
     The answer goes into the store, so that the next pass reads this write. A conflict is raised to the

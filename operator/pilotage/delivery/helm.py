@@ -1,0 +1,275 @@
+"""Drives the official Helm program: one process per action, in the background, as the tenant's account."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
+from pilotage.delivery.access import ApiAccess, kubeconfig
+from pilotage.delivery.chart import Chart, ChartError
+from pilotage.delivery.process import Ended, child_environment, run
+from pilotage.delivery.records import decode_record, encode_record, parse_manifests, revision_of
+from pilotage.kube.client import Cluster
+from pilotage.kube.resources import SECRETS
+from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL, ReleaseFacts, Revision
+
+logger = logging.getLogger(__name__)
+
+ACTION_TIMEOUT: Final = 300.0
+TEMPLATE_TIMEOUT: Final = 20.0
+HISTORY: Final = 10
+AGAIN_AFTER: Final = 15.0
+
+# What Helm says when the cluster, not the input, is to blame: the same action is tried again after a while.
+TRANSIENT: Final = ("unreachable", "connection refused", "i/o timeout", "TLS handshake", "EOF", "etcdserver", "Too Many")
+
+
+@dataclass(frozen=True)
+class HelmAction:
+    """One action on one release. `kind` is Install, Upgrade, Rollback or Uninstall."""
+
+    kind: str
+    namespace: str
+    release: str
+    account: str
+    chart: Chart | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    input: str = ""
+    attempt: str = "0"
+    implementation: str = ""
+    module: str = ""
+    revision: int = 0
+    timeout: float | None = None
+    redact: Callable[[str], str] = str
+
+
+@dataclass(frozen=True)
+class HelmError:
+    """The failure of an action that left no record of its own. `until` is monotonic; 0 holds until the input changes."""
+
+    reason: str
+    message: str
+    until: float = 0.0
+
+
+class HelmEngine:
+    """Acts on releases and reads what Helm recorded of them."""
+
+    def __init__(self, cluster: Cluster, helm: str, scratch: Path, access: ApiAccess, processes: int) -> None:
+        self._cluster = cluster
+        self._helm = helm
+        self._scratch = scratch
+        self._access = access
+        self._slots = asyncio.Semaphore(processes)
+        self._acting: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._errors: dict[tuple[str, str, str, str], HelmError] = {}
+        self._decoded: dict[str, tuple[str, Revision]] = {}
+
+    async def facts(self, namespace: str, release: str, account: str) -> ReleaseFacts:
+        """The release's records, read as the tenant. A record that cannot be read raises ValueError."""
+        acting = self.acting(namespace, release)
+        labels = f"owner=helm,name={release}"
+        secrets = await self._cluster.list(SECRETS, namespace, labels=labels, acting_as=account)
+        ordered = sorted(secrets, key=lambda secret: int(secret["metadata"]["labels"].get("version", "0")))
+        newest = ordered[-1] if ordered else None
+        revisions = tuple(self._decode(secret, newest=secret is newest) for secret in ordered)
+        return ReleaseFacts(release, revisions, acting)
+
+    def _decode(self, secret: Mapping[str, Any], *, newest: bool) -> Revision:
+        uid, version = secret["metadata"]["uid"], f"{secret['metadata']['resourceVersion']}/{newest}"
+        known = self._decoded.get(uid)
+        if known and known[0] == version:
+            return known[1]
+        revision = revision_of(secret, with_manifest=newest)
+        if len(self._decoded) > 5000:
+            self._decoded.clear()
+        self._decoded[uid] = (version, revision)
+        return revision
+
+    async def releases_of(self, namespace: str, implementation: str, account: str) -> list[str]:
+        """The names of the releases whose records carry the Implementation's label."""
+        labels = f"owner=helm,{IMPLEMENTATION_LABEL}={implementation}"
+        secrets = await self._cluster.list(SECRETS, namespace, labels=labels, acting_as=account)
+        return sorted({secret["metadata"]["labels"]["name"] for secret in secrets})
+
+    def acting(self, namespace: str, release: str) -> bool:
+        """Whether a child of ours acts on the release at this moment, or waits for its slot."""
+        return (namespace, release) in self._acting
+
+    def last_error(self, namespace: str, release: str, digest: str, attempt: str) -> HelmError | None:
+        """How the last action with this very input failed, if it left no record."""
+        error = self._errors.get((namespace, release, digest, attempt))
+        return None if error is None or (error.until and time.monotonic() > error.until) else error
+
+    def start(self, action: HelmAction, on_end: Callable[[], None]) -> None:
+        """Act in the background and call `on_end` afterwards. A release that is acted on is left alone."""
+        place = (action.namespace, action.release)
+        if place in self._acting:
+            return
+        self._acting[place] = asyncio.create_task(self._act(action, on_end), name=f"helm {action.release}")
+
+    async def _act(self, action: HelmAction, on_end: Callable[[], None]) -> None:
+        key = (action.namespace, action.release, action.input, action.attempt)
+        try:
+            async with self._slots:
+                error = await self._run(action)
+            if error is None:
+                self._errors.pop(key, None)
+            else:
+                logger.warning("helm %s of %s: %s", action.kind, action.release, error.message)
+                self._errors[key] = error
+                if error.until:
+                    asyncio.get_running_loop().call_later(AGAIN_AFTER + 0.1, on_end)
+        finally:
+            del self._acting[action.namespace, action.release]
+            on_end()
+
+    async def _run(self, action: HelmAction) -> HelmError | None:
+        with tempfile.TemporaryDirectory(dir=self._scratch) as place:
+            config = Path(place) / "kubeconfig"
+            config.write_text(kubeconfig(self._access, action.namespace, action.account))
+            command = [
+                self._helm,
+                *_arguments(action),
+                "--namespace",
+                action.namespace,
+                "--kubeconfig",
+                str(config),
+                "--qps",
+                "200",
+                "--timeout",
+                f"{int(action.timeout or ACTION_TIMEOUT)}s",
+            ]
+            values = json.dumps(action.values, ensure_ascii=False).encode()
+            ended = await run(
+                command,
+                environment=child_environment(self._scratch),
+                stdin=values,
+                timeout=(action.timeout or ACTION_TIMEOUT) + 30,
+            )
+        return _error_of(action, ended)
+
+    async def unlock(self, namespace: str, release: str, account: str, desired_input: str) -> None:
+        """Repair the record of an action that was cut off, so that the next one can start.
+
+        With the wanted input the pending record is deleted and the action runs again under the same revision;
+        with another input, or where objects may be there already, `failed` is written into its body, as Flux does.
+        Both carry preconditions: a record that somebody touched meanwhile is left alone (Conflict).
+        """
+        labels = f"owner=helm,name={release}"
+        secrets = await self._cluster.list(SECRETS, namespace, labels=labels, acting_as=account)
+        if not secrets:
+            return
+        newest = max(secrets, key=lambda secret: int(secret["metadata"]["labels"].get("version", "0")))
+        metadata = newest["metadata"]
+        if self.acting(namespace, release) or not revision_of(newest, with_manifest=False).is_pending:
+            return
+        if metadata["labels"].get(INPUT_LABEL) == desired_input:
+            await self._cluster.delete(
+                SECRETS,
+                namespace,
+                metadata["name"],
+                uid=metadata["uid"],
+                resource_version=metadata["resourceVersion"],
+                acting_as=account,
+            )
+            return
+        document = decode_record(newest)
+        stale = document["info"]["status"]
+        document["info"] |= {"status": "failed", "description": f"Release unlocked from stale '{stale}' state"}
+        body = {
+            **newest,
+            "metadata": {**metadata, "labels": {**metadata["labels"], "status": "failed"}},
+            "data": {**newest["data"], "release": encode_record(document)},
+        }
+        await self._cluster.replace(SECRETS, body, acting_as=account)
+
+    async def template(
+        self, chart: Chart, values: Mapping[str, Any], release: str, namespace: str, redact: Callable[[str], str] = str
+    ) -> list[dict[str, Any]]:
+        """The chart's objects, rendered without a cluster. Raises ChartError when the values or the chart forbid it."""
+        command = [
+            self._helm, "template", release, str(chart.path), "--namespace", namespace, "--values", "-",
+            "--include-crds", "--no-hooks",
+        ]  # fmt: skip
+        ended = await run(
+            command,
+            environment=child_environment(self._scratch),
+            stdin=json.dumps(values, ensure_ascii=False).encode(),
+            timeout=TEMPLATE_TIMEOUT,
+            cpu_seconds=15,
+        )
+        if ended.code != 0:
+            text = "the chart's templates did not end in time" if ended.late else _last_words(redact(ended.errors))
+            reason = "ValuesInvalid" if "schema" in ended.errors else "ChartInvalid"
+            raise ChartError("ChartLimit" if ended.late or ended.code < 0 else reason, text)
+        try:
+            return parse_manifests(ended.output.decode())
+        except (ValueError, yaml.YAMLError) as error:
+            raise ChartError("ChartInvalid", str(error)) from error
+
+    async def close(self) -> None:
+        """Kill the children and wait until they are gone. Their records are unlocked by whoever comes next."""
+        tasks = list(self._acting.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _arguments(action: HelmAction) -> list[str]:
+    labels = [
+        f"{INPUT_LABEL}={action.input}",
+        f"{ATTEMPT_LABEL}={action.attempt}",
+        f"{IMPLEMENTATION_LABEL}={action.implementation}",
+    ]
+    match action.kind:
+        case "Install" | "Upgrade":
+            if action.chart is None:
+                msg = f"{action.kind} of {action.release} without a chart"
+                raise ValueError(msg)
+            return [
+                "upgrade", action.release, str(action.chart.path), "--install", "--values", "-", "--reset-values",
+                "--wait=hookOnly", "--disable-openapi-validation", "--server-side=true", "--force-conflicts",
+                "--history-max", str(HISTORY), "--labels", ",".join(labels), "--output", "json", "--hide-notes",
+            ]  # fmt: skip
+        case "Rollback":
+            return [
+                "rollback", action.release, str(action.revision), "--wait=hookOnly", "--server-side=true",
+                "--force-conflicts", "--history-max", str(HISTORY),
+            ]  # fmt: skip
+        case "Uninstall":
+            return ["uninstall", action.release, "--wait=hookOnly", "--ignore-not-found"]
+        case _:
+            msg = f"helm knows no action {action.kind}"
+            raise ValueError(msg)
+
+
+def _error_of(action: HelmAction, ended: Ended) -> HelmError | None:
+    if ended.code == 0:
+        return None
+    text = "helm did not end in time" if ended.late else _last_words(action.redact(ended.errors))
+    if ended.code < 0 and not ended.late:
+        return HelmError("HelmKilled", f"helm was killed by signal {-ended.code}", time.monotonic() + AGAIN_AFTER)
+    if any(sign in ended.errors for sign in TRANSIENT):
+        return HelmError("ClusterUnreachable", text, time.monotonic() + AGAIN_AFTER)
+    if "schema" in ended.errors:
+        return HelmError("ValuesInvalid", text)
+    if "forbidden" in ended.errors:
+        return HelmError("Forbidden", f"{text}. Give {action.account} the right, or change the chart")
+    return HelmError("HelmFailed", text)
+
+
+def _last_words(errors: str) -> str:
+    lines = [line for line in errors.strip().splitlines() if line and not line.startswith(("level=", "time=", "WARNING"))]
+    return " ".join(lines[-12:]).removeprefix("Error: ")[-1000:]
+

@@ -1,0 +1,85 @@
+"""Helm's release records: Secrets that hold a gzipped JSON document. What they say is the truth about a release."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import yaml
+
+from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL, Revision
+
+WORKLOAD_KINDS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+MAX_MANIFEST: Final = 2 * 1024 * 1024
+
+
+def decode_record(secret: Mapping[str, Any]) -> dict[str, Any]:
+    """The release document in a record. Raises ValueError when it cannot be read."""
+    try:
+        outer = base64.b64decode(secret["data"]["release"])
+        document = json.loads(gzip.decompress(base64.b64decode(outer)))
+    except (KeyError, binascii.Error, OSError, EOFError, ValueError) as error:
+        msg = f"release record {secret['metadata']['name']} cannot be read: {type(error).__name__}"
+        raise ValueError(msg) from error
+    return dict(document)
+
+
+def encode_record(document: Mapping[str, Any]) -> str:
+    """The document as a record's `data.release` holds it."""
+    packed = gzip.compress(json.dumps(document).encode(), mtime=0)
+    return base64.b64encode(base64.b64encode(packed)).decode()
+
+
+def revision_of(secret: Mapping[str, Any], *, with_manifest: bool) -> Revision:
+    """The revision that a record stands for; the manifest's workloads only where they are asked for."""
+    document = decode_record(secret)
+    info, metadata = document.get("info") or {}, ((document.get("chart") or {}).get("metadata")) or {}
+    labels = secret["metadata"].get("labels") or {}
+    return Revision(
+        revision=int(document["version"]),
+        status=str(info.get("status") or labels.get("status") or ""),
+        description=str(info.get("description") or ""),
+        chart=str(metadata.get("name") or ""),
+        version=str(metadata.get("version") or ""),
+        input=labels.get(INPUT_LABEL, ""),
+        attempt=labels.get(ATTEMPT_LABEL, ""),
+        last_deployed=_moment(info.get("last_deployed")),
+        manifest_workloads=tuple(workloads_in(document.get("manifest") or "")) if with_manifest else (),
+    )
+
+
+def workloads_in(manifest: str) -> Iterable[tuple[str, str]]:
+    """Kind and name of each workload in a rendered manifest. Raises ValueError when it is no YAML or far too large."""
+    for document in parse_manifests(manifest):
+        if document.get("kind") in WORKLOAD_KINDS:
+            yield document["kind"], document["metadata"]["name"]
+
+
+def parse_manifests(text: str) -> list[dict[str, Any]]:
+    """The objects of a multi-document YAML text. The slow loader is meant: the fast one dies of deep nesting."""
+    if len(text) > MAX_MANIFEST:
+        msg = f"the rendered manifests are {len(text)} characters long; at most {MAX_MANIFEST} are taken"
+        raise ValueError(msg)
+    try:
+        found = list(yaml.safe_load_all(text))
+    except (yaml.YAMLError, RecursionError) as error:
+        msg = f"the rendered manifests are no YAML: {error}"
+        raise ValueError(msg) from error
+    return [document for document in found if isinstance(document, dict) and document.get("metadata")]
+
+
+def _moment(text: Any) -> datetime | None:
+    """Helm writes nanoseconds; Python reads microseconds."""
+    if not text:
+        return None
+    whole, dot, rest = str(text).partition(".")
+    if dot:
+        digits = rest[: next((at for at, sign in enumerate(rest) if not sign.isdigit()), len(rest))]
+        rest = digits[:6].ljust(6, "0") + rest[len(digits) :]
+        return datetime.fromisoformat(f"{whole}.{rest}")
+    return datetime.fromisoformat(whole)

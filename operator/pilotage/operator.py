@@ -1,0 +1,265 @@
+"""Start-up and shutdown. The only module that imports kopf, which serves as event source and lifecycle, nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Collection
+from typing import Any
+
+import kopf
+
+from pilotage.delivery.factory import build_engine
+from pilotage.kube.lease import LeaseElector, LeaseLost
+from pilotage.kube.official import connect
+from pilotage.kube.queue import WorkQueue
+from pilotage.kube.resources import (
+    ACCEPTANCE_CHECKS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    IMPLEMENTATIONS,
+    JOBS,
+    MIGRATION_JOBS,
+    PODS,
+    STATEFUL_SETS,
+    Resource,
+)
+from pilotage.kube.store import Key, Store
+from pilotage.kube.sweep import sweep
+from pilotage.observability.health import Liveness, serve_health
+from pilotage.observability.logging import configure_logging
+from pilotage.observability.metrics import Metrics, serve_metrics
+from pilotage.reconcile import acceptancecheck, implementation, migrationjob
+from pilotage.reconcile.context import Context
+from pilotage.reconcile.dependents import dependents
+from pilotage.reconcile.settings import Settings
+from pilotage.reconcile.worker import Reconcile, work
+
+logger = logging.getLogger("pilotage")
+
+OWN_KINDS = (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS)
+HELM_KINDS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
+WATCHED = (*OWN_KINDS, *HELM_KINDS, JOBS, PODS)
+SELECTORS = {
+    **{f"{kind.plural}.{kind.group}": "app.kubernetes.io/managed-by=Helm" for kind in HELM_KINDS},
+    "jobs.batch": "app.kubernetes.io/managed-by in (Helm,pilotage)",
+    "pods": "app.kubernetes.io/managed-by=pilotage",
+}
+RECONCILERS: dict[str, Reconcile] = {
+    IMPLEMENTATIONS.plural: implementation.reconcile,
+    MIGRATION_JOBS.plural: migrationjob.reconcile,
+    ACCEPTANCE_CHECKS.plural: acceptancecheck.reconcile,
+}
+FIRST_SYNC_DEADLINE = 120.0
+UNBOUNDED_BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 20) + (30,) * 2880
+
+
+class NullStorage(kopf.DiffBaseStorage, kopf.ProgressStorage):
+    """Keeps nothing: without change handlers kopf needs neither a diff base nor progress.
+
+    Safe only while the registry holds no create, update, delete, resume or field handler; a test sees to that.
+    """
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing was kept."""
+        return
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+    def purge(self, **_: Any) -> None:
+        """Nothing to purge."""
+
+    def touch(self, **_: Any) -> None:
+        """Leave the object alone."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """The essence as it is."""
+        return essence
+
+    def build(self, *, body: Any, extra_fields: Collection[Any] | None = None) -> Any:
+        """An empty essence: nothing is ever compared."""
+        del body, extra_fields
+        return {}
+
+
+class Operator:
+    """One running operator: the store and queue between kopf's events and the reconcilers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.queue: WorkQueue[Key] = WorkQueue(observer=self.metrics.queue_observer("pilotage"))
+        self.store = Store(dependents)
+        self.stopping = asyncio.Event()
+        self.failed = False
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> int:
+        """Run until a signal, the loss of the Lease, or the end of kopf. The exit code is 0 only after a signal."""
+        self.cluster = await connect(observe_request=self.metrics.observe_request)
+        self.context = Context(
+            cluster=self.cluster, store=self.store, settings=self.settings, wake=self.queue.add
+        )
+        self.context.metrics = self.metrics
+        self.context.engine = await build_engine(self.cluster, self.settings)
+        liveness = Liveness(self.queue)
+        health = await serve_health(self.settings.health_port, liveness)
+        metrics = await serve_metrics(self.metrics, self.settings.metrics_port)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        elector = LeaseElector(
+            self.cluster, namespace=self.settings.namespace, name="pilotage", identity=self.settings.identity
+        )
+        try:
+            if self.settings.leader_election:
+                await self._until_stopping(elector.acquire())
+                self.metrics.set_leader(leading=True)
+                self.tasks.append(asyncio.create_task(self._lead(elector), name="lease"))
+            if not self.stopping.is_set():
+                liveness.watching()
+                await kopf.operator(
+                    registry=self._registry(),
+                    settings=kopf_settings(),
+                    standalone=True,
+                    clusterwide=True,
+                    stop_flag=self.stopping,
+                )
+                if not self.stopping.is_set():
+                    logger.error("kopf ended on its own; exiting, so that the pod starts afresh")
+                    self.failed = True
+        finally:
+            await self._shut_down(elector)
+            await health.cleanup()
+            await metrics.cleanup()
+            await self.cluster.close()
+        return 1 if self.failed else 0
+
+    async def _until_stopping(self, waiting: Any) -> None:
+        task, stop = asyncio.ensure_future(waiting), asyncio.ensure_future(self.stopping.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            return
+        stop.cancel()
+        task.result()
+
+    async def _lead(self, elector: LeaseElector) -> None:
+        try:
+            await elector.hold()
+        except LeaseLost:
+            logger.exception("the Lease is lost; exiting before anybody else writes")
+            os._exit(3)
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(login)
+        kopf.on.startup(registry=registry)(self._start_workers)
+        kopf.on.cleanup(registry=registry)(self._stop_workers)
+        for kind in WATCHED:
+            kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, param=kind)(self._observe)
+        return registry
+
+    async def _observe(self, type: str | None, body: Any, param: Resource, **_: Any) -> None:  # noqa: A002 (kopf's name)
+        for key in self.store.observe(param, type, dict(body)):
+            self.queue.add(key)
+
+    async def _start_workers(self, **_: Any) -> None:
+        self.tasks.append(asyncio.create_task(self._work_when_synced(), name="workers"))
+
+    async def _stop_workers(self, **_: Any) -> None:
+        self.queue.shut_down()
+
+    async def _work_when_synced(self) -> None:
+        await self._first_sync()
+        workers = [
+            asyncio.create_task(work(self.queue, self.context, RECONCILERS, self.metrics.observe_reconcile))
+            for _ in range(self.settings.workers)
+        ]
+        self.tasks += [
+            *workers,
+            asyncio.create_task(self._sweep_for_ever(), name="sweep"),
+            asyncio.create_task(self._resync_for_ever(), name="resync"),
+        ]
+
+    async def _first_sync(self) -> None:
+        """Wait until the store holds what the server lists now: a decision on half a picture could let a gate open."""
+        async with asyncio.timeout(FIRST_SYNC_DEADLINE):
+            for kind in WATCHED:
+                listed = await self.cluster.list_metadata(kind, labels=SELECTORS.get(selector_name(kind)))
+                while self.store.missing(kind, listed):
+                    await asyncio.sleep(0.05)
+                    listed = [item for item in listed if self.store.missing(kind, [item])]
+                    if listed:
+                        current = await self.cluster.list_metadata(kind, labels=SELECTORS.get(selector_name(kind)))
+                        there = {item["metadata"]["uid"] for item in current}
+                        listed = [item for item in listed if item["metadata"]["uid"] in there]
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.sweep * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
+            for kind in WATCHED:
+                for key in await sweep(self.cluster, self.store, kind, labels=SELECTORS.get(selector_name(kind))):
+                    self.queue.add(key)
+
+    async def _resync_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.resync)
+            for kind in OWN_KINDS:
+                for body in self.store.list(kind):
+                    key = Key(kind.plural, body["metadata"]["namespace"], body["metadata"]["name"])
+                    self.queue.add_after(key, random.uniform(0, self.settings.resync / 2))  # noqa: S311 (jitter)
+
+    async def _shut_down(self, elector: LeaseElector) -> None:
+        self.queue.shut_down()
+        for task in self.tasks:
+            if task.get_name() != "lease":
+                task.cancel()
+        await self.context.engine.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.settings.leader_election:
+            await elector.release()
+
+
+def selector_name(kind: Resource) -> str:
+    """The resource's name as kopf's selectors spell it: plural.group, or the plural alone in the core group."""
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def login(**arguments: Any) -> Any:
+    """Credentials for kopf's watches: the pod's service account, else the user's kubeconfig."""
+    return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """kopf without memory of its own: it watches, and ends when asked."""
+    settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = NullStorage()
+    settings.persistence.progress_storage = NullStorage()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.queueing.idle_timeout = 0.05
+    settings.networking.error_backoffs = UNBOUNDED_BACKOFFS
+    settings.watching.inactivity_timeout = 35.0
+    settings.watching.server_timeout = 30.0
+    settings.process.ultimate_exiting_timeout = 30.0
+    for name, selector in SELECTORS.items():
+        settings.watching.label_selectors[name] = selector
+    return settings
+
+
+def main() -> int:
+    """Entry point of `python -m pilotage.operator`."""
+    configure_logging()
+    return asyncio.run(Operator(Settings.from_environment(os.environ)).run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The state of a Helm release, decided anew in every pass from the records that Helm keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+INPUT_LABEL: Final = "pilotage.dev/input"
+ATTEMPT_LABEL: Final = "pilotage.dev/attempt"
+INPUT_LENGTH: Final = 40  # a label's value ends at 63 characters
+
+
+class ReleaseState(StrEnum):
+    """Where a release stands against the wanted input."""
+
+    ABSENT = "Absent"
+    LOCKED = "Locked"
+    FAILED = "Failed"
+    OUT_OF_DATE = "OutOfDate"
+    IN_SYNC = "InSync"
+    ROLLED_BACK = "RolledBack"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One record of a release. `input` and `attempt` are the labels that our action put on it."""
+
+    revision: int
+    status: str
+    description: str = ""
+    chart: str = ""
+    version: str = ""
+    input: str = ""
+    attempt: str = ""
+    last_deployed: datetime | None = None
+    manifest_workloads: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether this revision is a return to an earlier one. Helm says so in the description alone."""
+        return self.description.startswith("Rollback to ")
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the action that wrote the record has not ended, or was cut off."""
+        return self.status.startswith("pending-") or self.status == "uninstalling"
+
+
+@dataclass(frozen=True)
+class ReleaseFacts:
+    """A release's records in ascending order, and whether a child of ours acts on it at this moment."""
+
+    name: str
+    revisions: tuple[Revision, ...] = ()
+    acting: bool = False
+
+
+def release_state(facts: ReleaseFacts, desired_input: str, attempt: str) -> ReleaseState:
+    """The state by the newest record. A failure with the wanted input is final until input or attempt change.
+
+    Source: Flux helm-controller, internal/reconcile/state.go, with the input digest in the place of its history.
+    """
+    if not facts.revisions:
+        return ReleaseState.ABSENT
+    newest = facts.revisions[-1]
+    if newest.status == "uninstalled":
+        return ReleaseState.ABSENT
+    if newest.is_pending:
+        return ReleaseState.OUT_OF_DATE if facts.acting else ReleaseState.LOCKED
+    wanted = newest.input == desired_input
+    if newest.status == "failed":
+        return ReleaseState.FAILED if wanted and newest.attempt == attempt else ReleaseState.OUT_OF_DATE
+    if wanted:
+        return ReleaseState.IN_SYNC
+    if newest.is_rollback and len(facts.revisions) > 1:
+        before = facts.revisions[-2]
+        if before.input == desired_input and before.attempt == attempt:
+            return ReleaseState.ROLLED_BACK
+    return ReleaseState.OUT_OF_DATE
+
+
+def input_digest(chart_digest: str, values_digest: str) -> str:
+    """The name of chart and values together: 40 hexadecimal digits, short enough for a label."""
+    content = json.dumps([chart_digest, values_digest])
+    return hashlib.sha256(content.encode()).hexdigest()[:INPUT_LENGTH]

@@ -1,0 +1,287 @@
+"""Prepares what an Implementation's releases are to be: account, charts, values, digests. The slow half of observing."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pilotage.api.v1alpha1.common import RECONCILE_AT, RETRY_AT
+from pilotage.api.v1alpha1.implementation import ImplementationSpec, ModuleSpec, ValuesReference, ValuesSourceKind
+from pilotage.delivery.chart import Chart, ChartError
+from pilotage.kube.client import Forbidden, NotFound
+from pilotage.kube.resources import CONFIG_MAPS, IMPLEMENTATIONS, NODES, SECRETS, STORAGE_CLASSES
+from pilotage.kube.store import Key
+from pilotage.observability.redaction import redact
+from pilotage.plan.dag import assign_waves
+from pilotage.plan.delivery import input_digest
+from pilotage.plan.facts import DesiredRelease, Problem
+from pilotage.plan.module import release_name
+from pilotage.reconcile.account import read_rights
+from pilotage.reconcile.context import Context, deployer
+from pilotage.render.renderer import ModuleTemplate, RenderError
+from pilotage.render.values import (
+    ValuesError,
+    check_config,
+    merge,
+    nest,
+    parse_document,
+    parse_scalar,
+    values_digest,
+)
+
+logger = logging.getLogger(__name__)
+
+RETRY_PROBLEM_AFTER = 5.0
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """The cluster as the preflight looks at it."""
+
+    version: str
+    nodes: Sequence[Mapping[str, Any]]
+    storage_classes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was prepared for one Implementation. A module is in `desired` or in `problems`, never in both."""
+
+    problem: Problem | None = None
+    rules: Sequence[Mapping[str, Any]] = ()
+    cluster: ClusterFacts | None = None
+    desired: Mapping[str, DesiredRelease] = field(default_factory=dict)
+    problems: Mapping[str, Problem] = field(default_factory=dict)
+    charts: Mapping[str, Chart] = field(default_factory=dict)
+    values: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    secrets: Sequence[str] = ()
+    manifests: Sequence[Mapping[str, Any]] = ()
+
+    def redact(self, text: str) -> str:
+        """The text without any value that came from a Secret."""
+        return redact(text, self.secrets)
+
+
+class InputPreparer:
+    """Prepares inputs and keeps them for `ttl` seconds, or until spec or request annotations change.
+
+    ConfigMaps and Secrets of tenants are not watched (that would need to read every Secret of the cluster), so a
+    change in one of them is taken up when the time to live ends.
+    """
+
+    def __init__(self, ttl: float, key: bytes) -> None:
+        self._ttl = ttl
+        self._key = key
+        self._kept: dict[Key, tuple[tuple[Any, ...], float, Inputs]] = {}
+
+    def known(self, key: Key) -> Inputs | None:
+        """The inputs that were prepared last."""
+        kept = self._kept.get(key)
+        return kept[2] if kept else None
+
+    def forget(self, key: Key) -> None:
+        """The Implementation is gone."""
+        self._kept.pop(key, None)
+
+    async def prepare(self, context: Context, body: Mapping[str, Any], spec: ImplementationSpec) -> Inputs:
+        """The inputs as of now, or as of a moment ago when nothing says that they changed."""
+        metadata = body["metadata"]
+        key = Key(IMPLEMENTATIONS.plural, metadata["namespace"], metadata["name"])
+        annotations = metadata.get("annotations") or {}
+        stamp = (
+            metadata["uid"], metadata.get("generation"), annotations.get(RECONCILE_AT), annotations.get(RETRY_AT)
+        )  # fmt: skip
+        kept = self._kept.get(key)
+        if kept and kept[0] == stamp and time.monotonic() < kept[1]:
+            return kept[2]
+        found = await self._prepare(context, body, spec)
+        ttl = RETRY_PROBLEM_AFTER if found.problem or found.problems else self._ttl
+        self._kept[key] = (stamp, time.monotonic() + ttl, found)
+        return found
+
+    async def _prepare(self, context: Context, body: Mapping[str, Any], spec: ImplementationSpec) -> Inputs:
+        metadata = body["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        rules, problem = await read_rights(context, namespace, spec.service_account_name)
+        if problem:
+            return Inputs(problem=problem)
+        account = deployer(namespace, spec.service_account_name)
+        problems: dict[str, Problem] = {}
+        charts: dict[str, Chart] = {}
+        layers: dict[str, dict[str, Any]] = {}
+        secrets: list[str] = []
+        cluster = await _read_cluster(context)
+        for module in spec.modules:
+            try:
+                charts[module.name] = await context.rollout.charts.fetch(module.chart, namespace, account)
+                layers[module.name] = await _read_layers(context, module, namespace, account, secrets)
+            except ChartError as error:
+                problems[module.name] = Problem(error.reason, f"{error.message} (spec.modules[{module.name}].chart)")
+            except ValuesError as error:
+                problems[module.name] = Problem("ValuesInvalid", str(error))
+        values = await self._render(context, name, spec, charts, layers, problems)
+        desired, manifests = {}, []
+        for module in spec.modules:
+            if module.name not in values:
+                continue
+            chart = charts[module.name]
+            digest = values_digest(values[module.name], secrets, self._key)
+            try:
+                manifests += await _template(context, module, name, namespace, chart, values, secrets)
+            except ChartError as error:
+                problems[module.name] = Problem(error.reason, f"{error.message} (spec.modules[{module.name}])")
+                continue
+            desired[module.name] = DesiredRelease(
+                input_digest(chart.digest, digest), digest, chart.name, chart.version
+            )
+        return Inputs(
+            rules=rules,
+            cluster=cluster,
+            desired=desired,
+            problems=problems,
+            charts=charts,
+            values=values,
+            secrets=tuple(secrets),
+            manifests=tuple(manifests),
+        )
+
+    async def _render(
+        self,
+        context: Context,
+        name: str,
+        spec: ImplementationSpec,
+        charts: Mapping[str, Chart],
+        layers: Mapping[str, dict[str, Any]],
+        problems: dict[str, Problem],
+    ) -> dict[str, dict[str, Any]]:
+        waves = assign_waves(spec.modules)
+        ordered = sorted(spec.modules, key=lambda module: waves[module.name])
+        templates = [_module_template(module, name, spec, charts.get(module.name)) for module in ordered]
+        rendered = await context.rollout.renderer.render(templates)
+        values: dict[str, dict[str, Any]] = {}
+        for module in spec.modules:
+            if module.name in problems:
+                continue
+            if error := rendered.errors.get(module.name):
+                problems[module.name] = _render_problem(error)
+                continue
+            trees, where = rendered.trees[module.name], f"spec.modules[{module.name}]"
+            try:
+                config = check_config(module.config, trees[f"{where}.config"], where)
+            except ValuesError as error:
+                problems[module.name] = Problem("ConfigInvalid", str(error))
+                continue
+            layered = merge(merge(trees["spec.values"], layers[module.name]), trees[f"{where}.values"])
+            values[module.name] = merge(layered, config)
+        return values
+
+
+async def _read_cluster(context: Context) -> ClusterFacts:
+    version = await context.cluster.server_version()
+    nodes = await context.cluster.list(NODES)
+    classes = await context.cluster.list(STORAGE_CLASSES)
+    return ClusterFacts(version, nodes, sorted(found["metadata"]["name"] for found in classes))
+
+
+def _module_template(
+    module: ModuleSpec, implementation: str, spec: ImplementationSpec, chart: Chart | None
+) -> ModuleTemplate:
+    where = f"spec.modules[{module.name}]"
+    return ModuleTemplate(
+        name=module.name,
+        context={
+            "customer": spec.customer.to_manifest(),
+            "implementation": {"name": implementation},
+            "module": {"name": module.name, "title": module.title or module.name},
+            "release": {"name": release_name(implementation, module), "version": chart.version if chart else ""},
+            "environment": spec.environment.to_manifest(),
+            "values": dict(spec.values),
+        },
+        outputs={output.name: output.value for output in module.outputs},
+        trees={
+            "spec.values": dict(spec.values),
+            f"{where}.values": dict(module.values),
+            f"{where}.config": {item.key: item.value for item in module.config},
+        },
+    )
+
+
+def _render_problem(error: RenderError) -> Problem:
+    return Problem(error.reason, f"{error.path}: {error.message}")
+
+
+async def _template(
+    context: Context,
+    module: ModuleSpec,
+    implementation: str,
+    namespace: str,
+    chart: Chart,
+    values: Mapping[str, dict[str, Any]],
+    secrets: Sequence[str],
+) -> list[dict[str, Any]]:
+    release = release_name(implementation, module)
+    return await context.rollout.engine.template(
+        chart, values[module.name], release, namespace, redact=lambda text: redact(text, secrets)
+    )
+
+
+async def _read_layers(
+    context: Context, module: ModuleSpec, namespace: str, account: str, secrets: list[str]
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    texts = await asyncio.gather(
+        *(_read_reference(context, reference, namespace, account, module.name) for reference in module.values_from)
+    )
+    for reference, text in zip(module.values_from, texts, strict=True):
+        if text is None:
+            continue
+        where = f"spec.modules[{module.name}].valuesFrom[{reference.kind} {reference.name}, key {reference.values_key}]"
+        if reference.target_path:
+            found = nest(reference.target_path, parse_scalar(text))
+        else:
+            found = parse_document(text, where)
+        if reference.kind is ValuesSourceKind.SECRET:
+            secrets += _secret_texts(found)
+        result = merge(result, found)
+    return result
+
+
+def _secret_texts(tree: Any) -> list[str]:
+    if isinstance(tree, Mapping):
+        return [text for value in tree.values() for text in _secret_texts(value)]
+    if isinstance(tree, list):
+        return [text for value in tree for text in _secret_texts(value)]
+    return [] if tree is None or isinstance(tree, bool) or tree == "" else [str(tree)]
+
+
+async def _read_reference(
+    context: Context, reference: ValuesReference, namespace: str, account: str, module: str
+) -> str | None:
+    resource = SECRETS if reference.kind is ValuesSourceKind.SECRET else CONFIG_MAPS
+    where = f"spec.modules[{module}].valuesFrom"
+    try:
+        found = await context.cluster.get(resource, namespace, reference.name, acting_as=account)
+    except NotFound as error:
+        if reference.optional:
+            return None
+        raise ValuesError(where, f"{reference.kind} {reference.name} is not there") from error
+    except Forbidden as error:
+        raise ValuesError(where, error.message) from error
+    data = found.get("data") or {}
+    if reference.values_key not in data:
+        if reference.optional:
+            return None
+        raise ValuesError(where, f"{reference.kind} {reference.name} has no key {reference.values_key}")
+    text = str(data[reference.values_key])
+    if resource is SECRETS:
+        try:
+            text = base64.b64decode(text).decode()
+        except UnicodeDecodeError as error:
+            raise ValuesError(where, f"Secret {reference.name}, key {reference.values_key} is no text") from error
+    return text
+

@@ -1,0 +1,138 @@
+"""Gathers the facts of one pass over an Implementation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from pilotage.api.v1alpha1.acceptancecheck import Gate
+from pilotage.api.v1alpha1.common import RETRY_AT
+from pilotage.api.v1alpha1.implementation import ImplementationSpec, ModuleSpec
+from pilotage.kube.resources import ACCEPTANCE_CHECKS, MIGRATION_JOBS, NAMESPACES
+from pilotage.plan.acceptance import gate_verdict
+from pilotage.plan.delivery import ReleaseFacts
+from pilotage.plan.facts import (
+    CheckFacts,
+    CheckVerdict,
+    ImplementationFacts,
+    MigrationFacts,
+    ModuleFacts,
+    Problem,
+)
+from pilotage.plan.module import release_name
+from pilotage.reconcile.actions import attempt_of
+from pilotage.reconcile.context import Context, deployer
+from pilotage.reconcile.inputs import Inputs
+from pilotage.reconcile.preflight import assess_environment
+from pilotage.reconcile.workloads import observe_health
+
+
+async def observe(context: Context, body: Mapping[str, Any]) -> ImplementationFacts:
+    """Everything that the decision about this Implementation rests on, read from the store, the tenant's
+    records and the inputs that were last prepared."""
+    metadata = body["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
+    spec = ImplementationSpec.model_validate(body["spec"])
+    attempt = attempt_of((metadata.get("annotations") or {}).get(RETRY_AT))
+    deleting = bool(metadata.get("deletionTimestamp"))
+    if deleting and await _terminating(context, namespace):
+        empty = {module.name: ModuleFacts() for module in spec.modules}
+        return ImplementationFacts(body, context.clock(), attempt, modules=empty, namespace_terminating=True)
+    inputs = await context.rollout.inputs.prepare(context, body, spec)
+    account = deployer(namespace, spec.service_account_name)
+    modules = await asyncio.gather(
+        *(_observe_module(context, body, module, inputs, account, attempt) for module in spec.modules)
+    )
+    migrations = observe_migrations(context, namespace)
+    checks = observe_checks(context, namespace, dict(zip([m.name for m in spec.modules], modules, strict=True)))
+    if deleting:
+        assessment, pending = (), ""
+    else:
+        assessment, pending = await assess_environment(context, body, spec, inputs, account)
+    wanted = {release_name(name, module) for module in spec.modules}
+    removed = await context.rollout.releases.of_implementation(context, namespace, name, account, inputs.problem)
+    return ImplementationFacts(
+        body=body,
+        now=context.clock(),
+        attempt=attempt,
+        problem=inputs.problem,
+        assessment=tuple(assessment),
+        assessment_pending=pending,
+        modules=dict(zip([m.name for m in spec.modules], modules, strict=True)),
+        migrations=migrations,
+        checks=checks,
+        removed_releases=tuple(release for release in removed if release.name not in wanted),
+    )
+
+
+async def _terminating(context: Context, namespace: str) -> bool:
+    found = await context.cluster.get(NAMESPACES, None, namespace)
+    return bool(found["metadata"].get("deletionTimestamp"))
+
+
+async def _observe_module(
+    context: Context, body: Mapping[str, Any], module: ModuleSpec, inputs: Inputs, account: str, attempt: str
+) -> ModuleFacts:
+    namespace = body["metadata"]["namespace"]
+    problem, desired = inputs.problems.get(module.name), inputs.desired.get(module.name)
+    if inputs.problem:
+        return ModuleFacts(desired=desired, problem=problem)
+    name = release_name(body["metadata"]["name"], module)
+    release: ReleaseFacts = await context.rollout.releases.read(context, namespace, name, account)
+    error = context.rollout.engine.last_error(namespace, name, desired.input, attempt) if desired else None
+    health, message, active = await observe_health(context, namespace, release, account)
+    return ModuleFacts(
+        desired=desired,
+        problem=problem,
+        release=release,
+        action_error=Problem(error.reason, error.message) if error else None,
+        health=health,
+        health_message=message,
+        job_active=active,
+    )
+
+
+def observe_migrations(context: Context, namespace: str) -> dict[str, MigrationFacts]:
+    """The MigrationJobs of the namespace. A status of an older generation is no success."""
+    found = {}
+    for body in context.store.list(MIGRATION_JOBS, namespace):
+        spec, status = body.get("spec") or {}, body.get("status") or {}
+        current = status.get("observedGeneration") == body["metadata"].get("generation")
+        phase = status.get("phase", "") if current else ""
+        conditions = status.get("conditions") or []
+        stalled = any(c["type"] == "Stalled" and c["status"] == "True" for c in conditions) and current
+        ready = next((c.get("message", "") for c in conditions if c["type"] == "Ready"), "")
+        name = body["metadata"]["name"]
+        found[name] = MigrationFacts(
+            name=name,
+            module=spec.get("module", ""),
+            implementation=(spec.get("implementationRef") or {}).get("name", ""),
+            phase=phase,
+            succeeded=phase == "Succeeded",
+            ended_badly=phase in {"Rejected", "Failed", "Paused"} or stalled,
+            message="" if phase == "Succeeded" else ready,
+            depends_on=tuple(needed["name"] for needed in spec.get("dependsOn") or []),
+        )
+    return found
+
+
+def observe_checks(context: Context, namespace: str, modules: Mapping[str, ModuleFacts]) -> dict[str, CheckFacts]:
+    """The AcceptanceChecks of the namespace with their verdicts on the present inputs."""
+    found = {}
+    for body in context.store.list(ACCEPTANCE_CHECKS, namespace):
+        spec, name = body.get("spec") or {}, body["metadata"]["name"]
+        covered = tuple(spec.get("modules") or ())
+        verdicts = {}
+        for module, facts in modules.items():
+            if facts.desired and (not covered or module in covered):
+                verdict = gate_verdict(body, module, facts.desired.input)
+                verdicts[module] = CheckVerdict(verdict.passed, verdict.phase, verdict.message)
+        found[name] = CheckFacts(
+            name=name,
+            gate=Gate(spec["gate"]).value,
+            implementation=(spec.get("implementationRef") or {}).get("name", ""),
+            modules=covered,
+            verdicts=verdicts,
+        )
+    return found
