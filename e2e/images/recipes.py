@@ -68,7 +68,7 @@ RECIPES = (
     Recipe("engine", PYTHON, wheels=(f"{REPOSITORY}[engine]",), sources=(*PROJECT, "e2e/data"), base="python"),
     Recipe(
         "operator",
-        (*PYTHON, "util-linux"),
+        PYTHON,  # setpriv comes with util-linux, which every Debian has
         wheels=(f"{REPOSITORY}[operator]",),
         sources=(*PROJECT, "build/bin/helm"),
         base="python",
