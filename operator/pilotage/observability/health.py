@@ -12,12 +12,19 @@ OLDEST_WAITING: Final = 300.0
 """Seconds. Longer than the first complete list may take (120 s) and than any pass whose requests all time out."""
 
 
-class WaitingWork(Protocol):
+LONGEST_PASS: Final = 900.0
+"""Seconds. Every request has its own deadline of at most 30 s; such a pass waits for what never comes."""
+
+
+class WorkInProgress(Protocol):
     """What liveness asks of the work queue."""
 
-    @property
     def oldest_waiting_seconds(self) -> float:
-        """How long the key that waits longest has been due; 0 when none waits."""
+        """How long the key at the head has been waiting for a worker; 0 when none waits."""
+        ...
+
+    def longest_active_seconds(self) -> float:
+        """How long the longest running pass has been running; 0 when none runs."""
         ...
 
 
@@ -25,10 +32,11 @@ class Liveness:
     """Whether a restart would help.
 
     While the process stands by for the Lease there is nothing that it could miss. Once it watches, a key that
-    nobody has taken up for minutes says that the workers hang, are dead, or were never started.
+    nobody has taken up for minutes says that the workers hang, are dead, or were never started; a pass that never
+    ends holds up one object for ever.
     """
 
-    def __init__(self, queue: WaitingWork) -> None:
+    def __init__(self, queue: WorkInProgress) -> None:
         self._queue = queue
         self._watching = False
 
@@ -38,9 +46,13 @@ class Liveness:
 
     def trouble(self) -> str | None:
         """What is wrong, in a sentence; None when all is well."""
-        waiting = self._queue.oldest_waiting_seconds
-        if self._watching and waiting > OLDEST_WAITING:
+        if not self._watching:
+            return None
+        waiting, active = self._queue.oldest_waiting_seconds(), self._queue.longest_active_seconds()
+        if waiting > OLDEST_WAITING:
             return f"a key has been waiting for {waiting:.0f} s and no worker takes it"
+        if active > LONGEST_PASS:
+            return f"one pass has been running for {active:.0f} s"
         return None
 
 

@@ -6,13 +6,21 @@ import aiohttp
 import pytest
 
 from e2e.cluster.ports import ReservedPort
-from pilotage.observability.health import OLDEST_WAITING, Liveness, serve_health
+from pilotage.kube.queue import WorkQueue
+from pilotage.observability.health import LONGEST_PASS, OLDEST_WAITING, Liveness, serve_health
 from pilotage.observability.serving import listen_address
 
 
 @dataclass
 class Work:
-    oldest_waiting_seconds: float = 0.0
+    waiting: float = 0.0
+    active: float = 0.0
+
+    def oldest_waiting_seconds(self) -> float:
+        return self.waiting
+
+    def longest_active_seconds(self) -> float:
+        return self.active
 
 
 @pytest.fixture
@@ -23,7 +31,7 @@ def port():
 
 
 def test_a_queue_that_is_worked_on_is_healthy():
-    liveness = Liveness(Work(OLDEST_WAITING))
+    liveness = Liveness(Work(OLDEST_WAITING, LONGEST_PASS))
     liveness.watching()
     assert liveness.trouble() is None
 
@@ -32,6 +40,18 @@ def test_a_key_that_nobody_takes_is_trouble():
     liveness = Liveness(Work(OLDEST_WAITING + 1))
     liveness.watching()
     assert liveness.trouble() == "a key has been waiting for 301 s and no worker takes it"
+
+
+def test_a_pass_that_never_ends_is_trouble():
+    liveness = Liveness(Work(active=LONGEST_PASS + 1))
+    liveness.watching()
+    assert liveness.trouble() == "one pass has been running for 901 s"
+
+
+async def test_the_work_queue_answers_what_liveness_asks():
+    liveness = Liveness(WorkQueue())
+    liveness.watching()
+    assert liveness.trouble() is None
 
 
 def test_a_process_that_stands_by_for_the_lease_misses_nothing():
@@ -47,7 +67,7 @@ async def test_the_endpoint_says_ok_or_what_is_wrong(port):
         async with aiohttp.ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
                 assert (answer.status, await answer.text()) == (200, "ok\n")
-            work.oldest_waiting_seconds = 1000
+            work.waiting = 1000
             async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
                 assert answer.status == 503
                 assert "1000 s" in await answer.text()

@@ -92,14 +92,20 @@ def test_chinese_stays_legible(log_line):
 
 def test_a_trace_is_one_field_and_holds_no_secret(log_line, scoped):
     scoped(current_secrets, ("canary-value",))
-    try:
-        raise ValueError("cannot parse canary-value at postgresql://erp:hunter2@db/erp")
-    except ValueError:
-        line, entry = log_line("refused: %s", "canary-value", exc_info=sys.exc_info())
+    error = ValueError("cannot parse canary-value at postgresql://erp:hunter2@db/erp")
+    line, entry = log_line("refused: %s", "canary-value", exc_info=(type(error), error, None))
     assert "canary" not in entry["message"]
-    assert "Traceback" in entry["error"]
+    assert entry["error"].startswith("ValueError: cannot parse")
     assert "canary-value at" not in entry["error"]
     assert "hunter2" not in line
+
+
+def test_a_trace_of_several_lines_stays_on_one(log_line):
+    try:
+        int("three")
+    except ValueError:
+        _, entry = log_line("bug", exc_info=sys.exc_info())
+    assert entry["error"].startswith("Traceback")
 
 
 def test_a_huge_message_is_cut_and_says_how_long_it_was(log_line):

@@ -90,14 +90,15 @@ def test_the_leader_shows_itself(metrics):
     assert value(metrics, "leader_election_master_status", name="pilotage") == 1
 
 
-class TestRollouts:
-    STATUS = {
-        "phase": "Migrating",
-        "modules": [{"name": "core", "state": "Live"}, {"name": "finance", "state": "Migrating"}],
-    }
+STATUS = {
+    "phase": "Migrating",
+    "modules": [{"name": "core", "state": "Live"}, {"name": "finance", "state": "Migrating"}],
+}
 
+
+class TestRollouts:
     def test_phase_and_states_are_shown(self, metrics):
-        metrics.observe_implementation("huasheng", "erp", self.STATUS)
+        metrics.observe_implementation("huasheng", "erp", STATUS)
         assert series(metrics, "pilotage_implementation_phase") == [
             {"namespace": "huasheng", "name": "erp", "phase": "Migrating"}
         ]
@@ -107,14 +108,14 @@ class TestRollouts:
         ]
 
     def test_a_former_phase_leaves_no_series(self, metrics):
-        metrics.observe_implementation("huasheng", "erp", self.STATUS)
+        metrics.observe_implementation("huasheng", "erp", STATUS)
         metrics.observe_implementation("huasheng", "erp", {"phase": "Closed", "modules": []})
         assert [labels["phase"] for labels in series(metrics, "pilotage_implementation_phase")] == ["Closed"]
         assert series(metrics, "pilotage_module_state") == []
 
     def test_an_implementation_that_is_gone_leaves_no_series(self, metrics):
-        metrics.observe_implementation("huasheng", "erp", self.STATUS)
-        metrics.observe_implementation("other", "erp", self.STATUS)
+        metrics.observe_implementation("huasheng", "erp", STATUS)
+        metrics.observe_implementation("other", "erp", STATUS)
         metrics.forget_implementation("huasheng", "erp")
         metrics.forget_implementation("huasheng", "erp")
         shown = series(metrics, "pilotage_implementation_phase") + series(metrics, "pilotage_module_state")
@@ -126,7 +127,7 @@ class TestRollouts:
 
 
 async def test_prometheus_can_read_what_is_served(metrics, port):
-    metrics.observe_implementation("huasheng", "erp", TestRollouts.STATUS)
+    metrics.observe_implementation("huasheng", "erp", STATUS)
     runner = await serve_metrics(metrics, port)
     try:
         async with aiohttp.ClientSession() as session:
