@@ -19,6 +19,7 @@ POD_CGROUP = "kubepods"
 CNI_CACHE = Path("/var/lib/cni/results")
 CONTAINER_LOGS = Path("/var/log/containers")
 SHIM_SOCKETS = Path("/run/containerd/s")
+DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 # Made by our parts, but for others as well: they go when nothing is in them.
 PATHS_OF_OTHERS = (
     CNI_CACHE,
@@ -26,8 +27,8 @@ PATHS_OF_OTHERS = (
     CONTAINER_LOGS,
     SHIM_SOCKETS,
     SHIM_SOCKETS.parent,
-    Path("/var/lib/kubelet/device-plugins"),
-    Path("/var/lib/kubelet"),
+    DEVICE_PLUGINS,
+    DEVICE_PLUGINS.parent,
 )
 
 
@@ -136,7 +137,7 @@ def _remove_files() -> None:
         if path.is_symlink() and str(path.readlink()).startswith(str(POD_LOGS)):
             path.unlink(missing_ok=True)
     listened = Path("/proc/net/unix").read_text()
-    for path in SHIM_SOCKETS.glob("*"):
+    for path in (*SHIM_SOCKETS.glob("*"), *DEVICE_PLUGINS.glob("*.sock")):
         if str(path) not in listened:
             path.unlink(missing_ok=True)
     for path in PATHS_OF_OTHERS:
