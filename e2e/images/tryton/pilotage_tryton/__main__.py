@@ -1,6 +1,6 @@
 """Command line of the module charts' containers: `activate` and `wait`, both told what to do by one JSON file.
 
-    {"database": "erp", "modules": ["company", ...], "organisation": {...}, "accounting": {...}}
+{"database": "erp", "modules": ["company", ...], "organisation": {...}, "accounting": {...}}
 """
 
 import argparse

@@ -47,8 +47,11 @@ def ensure_type(pool: Any, company: Any, standard: str, kind: str) -> Any:
     """The account type below one type named after the accounting standard (企业会计准则)."""
     models = pool.get("account.account.type")
     name, statement, flags = TYPES[kind]
-    parent = ensure_one(models, [("company", "=", company.id), ("parent", "=", None), ("name", "=", standard)],
-                        {"company": company.id, "name": standard})
+    parent = ensure_one(
+        models,
+        [("company", "=", company.id), ("parent", "=", None), ("name", "=", standard)],
+        {"company": company.id, "name": standard},
+    )
     return ensure_one(
         models,
         [("company", "=", company.id), ("parent", "=", parent.id), ("name", "=", name)],

@@ -56,7 +56,7 @@ def configure(settings: dict[str, Any]) -> None:
 
 
 def write_configuration(pool: Any, settings: dict[str, Any]) -> None:
-    administrator, = pool.get("res.user").search([("login", "=", "admin")])
+    (administrator,) = pool.get("res.user").search([("login", "=", "admin")])
     if settings.get("organisation"):
         say("writing the organisation")
         write_organisation(pool, administrator, settings["organisation"])
