@@ -1,0 +1,307 @@
+"""The CRDs on a real API server: what it takes, what it refuses, and with which words."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e.cluster.light import LightCluster
+from e2e.cluster.places import BINARIES, REPOSITORY
+from e2e.cluster.probe import wait_until
+from pilotage.api.crd import KINDS
+
+pytestmark = pytest.mark.light
+
+MODELS = {kind.kind: kind for kind in KINDS}
+EXAMPLES = sorted((REPOSITORY / "manifests/examples").glob("*.yaml"))
+PAGES = [REPOSITORY / f"docs/{kind.kind.lower()}.md" for kind in KINDS]
+FENCED = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+class Server:
+    """The API server, spoken to as a user does: through kubectl, strict."""
+
+    def __init__(self, cluster: LightCluster) -> None:
+        self._kubeconfig = cluster.kubeconfig
+
+    def run(self, *arguments: str, body: Any = None) -> subprocess.CompletedProcess[str]:
+        command = [str(BINARIES / "kubectl"), f"--kubeconfig={self._kubeconfig}", *arguments]
+        text = json.dumps(body) if body is not None else None
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
+
+    def apply(self, body: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        return self.run("apply", "--server-side", "--validate=strict", "-f", "-", body=body)
+
+    def refusal(self, body: dict[str, Any]) -> str:
+        """What the server says against the object."""
+        finished = self.apply(body)
+        assert finished.returncode != 0, f"accepted: {finished.stdout}"
+        return finished.stderr
+
+    def read(self, *arguments: str) -> dict[str, Any]:
+        finished = self.run("get", "-o", "json", *arguments)
+        assert finished.returncode == 0, finished.stderr
+        return json.loads(finished.stdout)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with LightCluster(tmp_path_factory.mktemp("crds"), audit=False) as cluster:
+        server = Server(cluster)
+        finished = server.run("apply", "--server-side", "--validate=strict", "-f", str(REPOSITORY / "crds"))
+        assert finished.returncode == 0, finished.stderr
+        names = [f"crd/{kind.plural}.pilotage.dev" for kind in KINDS]
+        established = server.run("wait", "--for=condition=Established", "--timeout=30s", *names)
+        assert established.returncode == 0, established.stderr
+        for kind in KINDS:
+            assert wait_until(lambda kind=kind: server.run("get", kind.plural).returncode == 0, 30)
+        yield server
+
+
+def implementation(name: str = "erp", *modules: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    """The smallest Implementation, with these modules and fields."""
+    return {
+        "apiVersion": "pilotage.dev/v1alpha1",
+        "kind": "Implementation",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "customer": {"code": "huasheng", "name": "华升商贸有限公司"},
+            "modules": list(modules) or [module("core")],
+            **spec,
+        },
+    }
+
+
+def module(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "chart": {"oci": "oci://example.com/core", "version": "1.0.0"}, **fields}
+
+
+def check(**spec: Any) -> dict[str, Any]:
+    """The smallest AcceptanceCheck, with these fields."""
+    return {
+        "apiVersion": "pilotage.dev/v1alpha1",
+        "kind": "AcceptanceCheck",
+        "metadata": {"name": "smoke", "namespace": "default"},
+        "spec": {
+            "implementationRef": {"name": "erp"},
+            "gate": "ConfigurationReady",
+            "metrics": [metric()],
+            **spec,
+        },
+    }
+
+
+def metric(**fields: Any) -> dict[str, Any]:
+    source, target = {"kubernetes": {"measure": "Availability"}}, {"atLeast": "100"}
+    return {"name": "up", "source": source, "target": target, **fields}
+
+
+def migration(**spec: Any) -> dict[str, Any]:
+    """The smallest MigrationJob, with these fields."""
+    return {
+        "apiVersion": "pilotage.dev/v1alpha1",
+        "kind": "MigrationJob",
+        "metadata": {"name": "customers", "namespace": "default"},
+        "spec": {
+            "implementationRef": {"name": "erp"},
+            "module": "core",
+            "source": {"volume": {"claimName": "legacy"}},
+            "target": {"connection": "erp-db"},
+            "objects": [target_object()],
+            **spec,
+        },
+    }
+
+
+def target_object(**fields: Any) -> dict[str, Any]:
+    return {
+        "name": "customers",
+        "from": {"file": "客户.csv"},
+        "to": "party_party",
+        "key": ["code"],
+        "fields": [{"to": "code", "from": "KHBM"}],
+        **fields,
+    }
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    """Our objects in a manifest, or in the fenced blocks of a page."""
+    text = path.read_text(encoding="utf-8")
+    blocks = FENCED.findall(text) if path.suffix == ".md" else [text]
+    found = [document for block in blocks for document in yaml.safe_load_all(block)]
+    return [document for document in found if isinstance(document, dict) and document.get("kind") in MODELS]
+
+
+@pytest.mark.parametrize("path", [*EXAMPLES, *PAGES], ids=lambda path: path.name)
+def test_every_example_is_taken_and_read_as_it_was_written(server, path):
+    if not path.exists():
+        pytest.fail(f"{path.name} is missing: every kind has a page with a complete example")
+    objects = documents(path)
+    assert objects, f"{path.name} holds no complete example"
+    for document in objects:
+        body = copy.deepcopy(document)
+        body["metadata"]["namespace"] = "default"
+        finished = server.apply(body)
+        assert finished.returncode == 0, finished.stderr
+        spec = MODELS[document["kind"]].spec.model_validate(document["spec"])
+        stored = server.read(document["kind"], document["metadata"]["name"])["spec"]
+        assert stored == document["spec"], "the API server pruned or defaulted something"
+        assert MODELS[document["kind"]].spec.model_validate(stored) == spec
+
+
+@pytest.mark.parametrize("smallest", [implementation(), check(), migration()], ids=lambda body: body["kind"])
+def test_a_new_object_says_that_nobody_has_looked_at_it(server, smallest):
+    body = {**smallest, "metadata": {**smallest["metadata"], "name": "fresh"}, "status": {"observedGeneration": 7}}
+    assert server.apply(body).returncode == 0
+    assert server.read(body["kind"], "fresh")["status"] == {"observedGeneration": -1}
+
+
+@pytest.mark.parametrize("smallest", [implementation(), check(), migration()], ids=lambda body: body["kind"])
+def test_an_unknown_field_is_refused_with_its_name(server, smallest):
+    body = {**smallest, "spec": {**smallest["spec"], "wavez": 3}}
+    assert "wavez" in server.refusal(body)
+
+
+@pytest.mark.parametrize("smallest", [implementation(), check(), migration()], ids=lambda body: body["kind"])
+def test_a_name_that_could_not_become_a_label_is_refused(server, smallest):
+    body = {**smallest, "metadata": {**smallest["metadata"], "name": "n" * 64}}
+    assert "metadata.name" in server.refusal(body)
+
+
+CHART = {"oci": "oci://example.com/core", "version": "1.0.0"}
+STABLE = {"required": "30d"}
+
+REFUSED = {
+    "a dependency on a module that is not there": (
+        implementation("erp", module("sales", dependsOn=["finance"])),
+        "dependsOn names a module that is not in spec.modules",
+    ),
+    "no chart source": (implementation("erp", module("core", chart={"version": "1"})), "give exactly one chart source"),
+    "two chart sources": (
+        implementation("erp", module("core", chart={**CHART, "configMapRef": {"name": "chart"}})),
+        "give exactly one chart source",
+    ),
+    "a repository without a chart's name": (
+        implementation("erp", module("core", chart={"repository": "https://example.com", "version": "1"})),
+        "repository and name go together",
+    ),
+    "a chart that is not pinned": (
+        implementation("erp", module("core", chart={"oci": "oci://example.com/core"})),
+        "pin the chart: give version or digest",
+    ),
+    "registry credentials for a ConfigMap": (
+        implementation("erp", module("core", chart={"configMapRef": {"name": "c"}, "secretRef": {"name": "s"}})),
+        "secretRef holds registry credentials and goes with oci only",
+    ),
+    "a release name that Helm would refuse": (
+        implementation("i" * 30, module("m" * 23)),
+        "at most 53 characters together",
+    ),
+    "two modules with one release": (
+        implementation("erp", module("core", releaseName="shared"), module("sales", releaseName="shared")),
+        "two modules would share one release",
+    ),
+    "a release name that is another module's default": (
+        implementation("erp", module("core"), module("sales", releaseName="erp-core")),
+        "two modules would share one release",
+    ),
+    "two modules of one name": (implementation("erp", module("core"), module("core")), "uplicate"),
+    "no modules": (implementation(modules=[]), "spec.modules"),
+    "a duration without a unit": (implementation("erp", module("core", timeout="10")), "timeout"),
+    "no source of a metric": (check(metrics=[metric(source={})]), "give exactly one source: kubernetes, http or sql"),
+    "two targets of a metric": (
+        check(metrics=[metric(target={"atLeast": "1", "atMost": "2"})]),
+        "give exactly one target: atLeast, atMost or equals",
+    ),
+    "a stable run at another gate": (check(stableRun=STABLE), "stableRun goes with the gate StableRunComplete"),
+    "the stable run's gate without one": (
+        check(gate="StableRunComplete"),
+        "stableRun goes with the gate StableRunComplete, and that gate needs it",
+    ),
+    "no source of a migration": (migration(source={}), "give exactly one source: volume or configMap"),
+    "a constant that is mapped": (
+        migration(objects=[target_object(fields=[{"to": "code", "value": "1", "map": {"A": "B"}}])]),
+        "a constant takes no transform, map, enum or default",
+    ),
+    "onUnmapped without a map": (
+        migration(objects=[target_object(fields=[{"to": "code", "from": "A", "onUnmapped": "Keep"}])]),
+        "onUnmapped goes with map",
+    ),
+    "a reference to nothing": (
+        migration(
+            objects=[
+                target_object(fields=[{"to": "code", "from": "A", "reference": {"match": "code", "use": "id"}}]),
+            ]
+        ),
+        "a reference names exactly one of object and table",
+    ),
+    "a control total without a field": (
+        migration(reconcile=[{"name": "sum", "object": "customers", "type": "ControlTotal"}]),
+        "field goes with ControlTotal, which needs it",
+    ),
+    "a reconciliation of an object that is not loaded": (
+        migration(reconcile=[{"name": "rows", "object": "suppliers", "type": "RowCount"}]),
+        "reconcile names an object that is not in spec.objects",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_the_server_refuses_with_words_that_help(server, case):
+    body, words = REFUSED[case]
+    assert words in server.refusal(body)
+
+
+def test_every_rule_has_a_case_that_breaks_it():
+    def rules(node: Any) -> list[str]:
+        if isinstance(node, list):
+            return [message for item in node for message in rules(item)]
+        if not isinstance(node, dict):
+            return []
+        own = [rule["message"] for rule in node.get("x-kubernetes-validations", [])]
+        return own + [message for value in node.values() for message in rules(value)]
+
+    messages = {
+        message for path in (REPOSITORY / "crds").glob("*.yaml") for message in rules(yaml.safe_load(path.read_text()))
+    }
+    told = [words for _body, words in REFUSED.values()]
+    assert {message for message in messages if not any(words in message for words in told)} == set()
+
+
+def test_the_longest_release_name_is_taken(server):
+    assert server.apply(implementation("i" * 30, module("m" * 22))).returncode == 0
+
+
+def test_a_hundred_modules_with_sixteen_dependencies_each_are_taken(server):
+    names = [f"module-{number}" for number in range(100)]
+    modules = [module(name, dependsOn=names[:16] if number >= 16 else []) for number, name in enumerate(names)]
+    finished = server.apply(implementation("large", *modules))
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_kubectl_shows_the_columns(server):
+    assert server.apply(implementation("shown")).returncode == 0
+    header, line = server.run("get", "impl", "shown").stdout.splitlines()
+    assert header.split() == ["NAME", "CUSTOMER", "PHASE", "WAVE", "LIVE", "WAITING-ON", "READY", "AGE"]
+    assert line.split()[:2] == ["shown", "huasheng"]
+
+
+def test_children_are_found_by_their_implementation(server):
+    assert server.apply(check()).returncode == 0
+    found = server.read("ac", "--field-selector=spec.implementationRef.name=erp")
+    assert "smoke" in [item["metadata"]["name"] for item in found["items"]]
+    assert server.read("ac", "--field-selector=spec.implementationRef.name=other")["items"] == []
+
+
+def test_the_category_lists_all_kinds(server):
+    assert server.apply(implementation("one")).returncode == 0
+    assert server.apply(migration()).returncode == 0
+    kinds = {line.partition("/")[0] for line in server.run("get", "pilotage", "-o", "name").stdout.split()}
+    assert {"implementation.pilotage.dev", "migrationjob.pilotage.dev"} <= kinds
