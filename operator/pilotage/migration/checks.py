@@ -1,0 +1,121 @@
+"""The numbers that must agree on both sides before the load is committed."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from psycopg import sql
+
+from pilotage.api.v1alpha1.migrationjob import (
+    CheckResult,
+    CheckType,
+    ConflictPolicy,
+    MigrationJobSpec,
+    ReconcileCheck,
+)
+from pilotage.migration.conversion import decimal_text
+from pilotage.migration.database import Connection, table_identifier
+from pilotage.migration.merge import key_match
+from pilotage.migration.plan import ObjectPlan
+
+
+def run_checks(
+    connection: Connection, run: str, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
+) -> list[dict[str, Any]]:
+    """Results of all declared checks, within the transaction that loaded the rows."""
+    results = []
+    for check in spec.reconcile:
+        measure = _row_count if check.type is CheckType.ROW_COUNT else _control_total
+        results.append(measure(connection, run, spec.target.schema_, plans[check.object], check).to_manifest())
+    return results
+
+
+def _row_count(connection: Connection, run: str, schema: str, plan: ObjectPlan, check: ReconcileCheck) -> CheckResult:
+    read = _one(
+        connection,
+        sql.SQL("select coalesce(sum(rows_read - rows_filtered), 0) from mig.chunk where run_id = %s and object = %s"),
+        (run, check.object),
+    )
+    claimed = _one(
+        connection,
+        sql.SQL(
+            "select count(*) from mig.crosswalk where run_id = %s and object = %s"
+            " and outcome in ('loaded', 'updated', 'kept')"
+        ),
+        (run, check.object),
+    )
+    there = _one(
+        connection,
+        sql.SQL("select count(*) from {} t where exists (select 1 from {} s where {} and s._outcome in ({}))").format(
+            table_identifier(schema, plan.definition.to),
+            sql.Identifier("mig_stg", plan.staging),
+            key_match(plan, source="s", target="t"),
+            sql.SQL("'loaded', 'updated', 'kept'"),
+        ),
+    )
+    problems = []
+    if abs(claimed - there) > Decimal(check.tolerance):
+        problems.append(f"{claimed} rows count as there, the target has {there}")
+    if check.expected is not None and abs(Decimal(check.expected) - read) > Decimal(check.tolerance):
+        problems.append(f"{check.expected} rows expected, the file has {read}")
+    return _result(check, read, there, problems, f"{read} rows in the file, {there} of them in the target")
+
+
+def _control_total(
+    connection: Connection, run: str, schema: str, plan: ObjectPlan, check: ReconcileCheck
+) -> CheckResult:
+    field = str(check.field)
+    read, excluded = (
+        _one(
+            connection,
+            sql.SQL(
+                "select coalesce(sum(({} ->> %s)::numeric), 0) from mig.chunk where run_id = %s and object = %s"
+            ).format(sql.Identifier(column)),
+            (field, run, check.object),
+        )
+        for column in ("totals", "excluded")
+    )
+    written = ["loaded"] if plan.definition.on_conflict.policy is ConflictPolicy.FILL_NULLS else ["loaded", "updated"]
+    staging, column = sql.Identifier("mig_stg", plan.staging), plan.staged(field)
+    left_out = _one(
+        connection,
+        sql.SQL("select coalesce(sum(s.{}::numeric), 0) from {} s where not (s._outcome = any(%s))").format(
+            column, staging
+        ),
+        (written,),
+    )
+    there = _one(
+        connection,
+        sql.SQL("select coalesce(sum(t.{}::numeric), 0) from {} t join {} s on {} where s._outcome = any(%s)").format(
+            sql.Identifier(field),
+            table_identifier(schema, plan.definition.to),
+            staging,
+            key_match(plan, source="s", target="t"),
+        ),
+        (written,),
+    )
+    source = read - excluded - left_out
+    problems = []
+    if abs(source - there) > Decimal(check.tolerance):
+        problems.append(f"{_shown(source)} in the source, {_shown(there)} in the target")
+    if check.expected is not None and abs(Decimal(check.expected) - read) > Decimal(check.tolerance):
+        problems.append(f"{check.expected} expected, the file adds up to {_shown(read)}")
+    text = f"{_shown(read)} in the file, {_shown(excluded + left_out)} left out, {_shown(there)} in the target"
+    return _result(check, source, there, problems, text)
+
+
+def _one(connection: Connection, query: sql.SQL | sql.Composed, parameters: tuple[Any, ...] = ()) -> Decimal:
+    found = connection.execute(query, parameters).fetchone()
+    return Decimal(found[0]) if found else Decimal(0)
+
+
+def _result(check: ReconcileCheck, source: Decimal, target: Decimal, problems: list[str], text: str) -> CheckResult:
+    message = "; ".join(problems) or text
+    return CheckResult(
+        name=check.name, passed=not problems, source=_shown(source), target=_shown(target), message=message
+    )
+
+
+def _shown(amount: Decimal) -> str:
+    return decimal_text(format(amount, "f"))

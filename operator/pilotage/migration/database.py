@@ -1,0 +1,106 @@
+"""The connection to the target database, and what its catalogue says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from pilotage.api.v1alpha1.migrationjob import MigrationObject
+from pilotage.migration.conversion import Column
+from pilotage.migration.errors import Halt
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_COLUMNS = """
+select a.attname, t.typname, format_type(a.atttypid, a.atttypmod), a.atttypmod, a.attnotnull,
+       a.atthasdef or a.attidentity <> '', a.attgenerated <> ''
+  from pg_attribute a join pg_type t on t.oid = a.atttypid
+ where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
+"""
+
+
+def connect() -> Connection:
+    """A connection by the PG* variables. Raises psycopg.OperationalError when nobody answers."""
+    return psycopg.connect(
+        connect_timeout=10, application_name="pilotage-migrate", client_encoding="UTF8", autocommit=True
+    )
+
+
+def server_version(connection: Connection) -> str:
+    """Version of the server, such as 15.18."""
+    number = connection.info.server_version
+    return f"{number // 10000}.{number % 10000}"
+
+
+def table_identifier(schema: str, table: str) -> sql.Identifier:
+    """A table's qualified name, quoted."""
+    return sql.Identifier(schema, table)
+
+
+def read_columns(connection: Connection, schema: str, table: str) -> dict[str, Column]:
+    """Columns of a table by name. Raises Halt when there is no such table."""
+    found = connection.execute("select to_regclass(%s)::oid", (f'"{schema}"."{table}"',)).fetchone()
+    if found is None or found[0] is None:
+        raise Halt("TargetTableMissing", f"table {schema}.{table} is not in database {connection.info.dbname}")
+    columns = {}
+    for name, type_name, sql_type, modifier, not_null, has_default, generated in connection.execute(
+        _COLUMNS, (found[0],)
+    ):
+        if generated:
+            continue
+        columns[name] = Column(name, type_name, sql_type, **_limits(type_name, modifier), not_null=not_null, has_default=has_default)
+    return columns
+
+
+def _limits(type_name: str, modifier: int) -> dict[str, int | None]:
+    if modifier < 0:
+        return {}
+    if type_name in {"varchar", "bpchar"}:
+        return {"max_length": modifier - 4}
+    if type_name == "numeric":
+        return {"precision": ((modifier - 4) >> 16) & 0xFFFF, "scale": (modifier - 4) & 0x7FF}
+    return {}
+
+
+def require_columns(connection: Connection, schema: str, found: MigrationObject) -> dict[str, Column]:
+    """The target's columns that an object fills. Raises Halt when one is missing, or one is left out that must not be."""
+    columns = read_columns(connection, schema, found.to)
+    missing = [field.to for field in found.fields if field.to not in columns]
+    if missing:
+        raise Halt("TargetColumnMissing", f"table {schema}.{found.to} has no column {', '.join(missing)}")
+    filled = {field.to for field in found.fields}
+    for name, column in columns.items():
+        if name not in filled and column.not_null and not column.has_default:
+            raise Halt(
+                "RequiredColumnUnmapped",
+                f"column {name} of {schema}.{found.to} must not be empty and no field of object {found.name} fills it",
+            )
+    for field in found.fields:
+        if field.reference is None and columns[field.to].field_type is None:
+            raise Halt(
+                "TargetTypeUnsupported",
+                f"column {field.to} of {schema}.{found.to} has type {columns[field.to].sql_type}, which is not supported",
+            )
+    return {field.to: columns[field.to] for field in found.fields}
+
+
+def require_references(
+    connection: Connection, schema: str, objects: Mapping[str, MigrationObject], found: MigrationObject
+) -> None:
+    """Refuse references to tables or columns that are not there."""
+    for field in found.fields:
+        if not (reference := field.reference):
+            continue
+        table = objects[reference.object].to if reference.object else str(reference.table)
+        columns = read_columns(connection, schema, table)
+        if reference.use not in columns:
+            raise Halt("TargetColumnMissing", f"table {schema}.{table} has no column {reference.use}")
+        if reference.object:
+            matching = {other.to for other in objects[reference.object].fields}
+        else:
+            matching = set(columns)
+        if reference.match not in matching:
+            raise Halt("TargetColumnMissing", f"field {field.to}: {reference.match} is not a column of {table} to match")

@@ -1,0 +1,64 @@
+"""Decides which of several rows with one key counts."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from pilotage.api.v1alpha1.migrationjob import DuplicatePolicy
+from pilotage.migration.database import Connection
+from pilotage.migration.errors import Rejected
+from pilotage.migration.plan import ObjectPlan
+from pilotage.migration.quarantine import put_away
+
+
+def key_text(plan: ObjectPlan, alias: str) -> sql.Composed:
+    """The key of a staged row as a JSON array of texts."""
+    parts = [sql.SQL("{}.{}").format(sql.Identifier(alias), plan.resolved(column)) for column in plan.definition.key]
+    return sql.SQL("jsonb_build_array({})").format(sql.SQL(", ").join(parts))
+
+
+def settle_duplicates(connection: Connection, run: str, plan: ObjectPlan) -> None:
+    """Apply the object's policy to rows of one key. Raises Rejected under the policy Fail."""
+    policy = plan.definition.source_duplicates.policy
+    staging = sql.Identifier("mig_stg", plan.staging)
+    groups = sql.SQL(
+        "select {key} as key from {staging} s where s._outcome is null group by 1 having count(*) > 1"
+    ).format(key=key_text(plan, "s"), staging=staging)
+    if policy is DuplicatePolicy.FAIL:
+        _refuse(connection, plan, groups)
+    elif policy is DuplicatePolicy.QUARANTINE_ALL:
+        put_away(
+            connection,
+            run,
+            plan,
+            where=sql.SQL("{} in ({})").format(key_text(plan, "s"), groups),
+            code="E_DUP_SOURCE",
+            column=", ".join(plan.definition.key),
+            value=sql.SQL("{}::text").format(key_text(plan, "s")),
+            message="another row of the file has the same key",
+        )
+    else:
+        direction = sql.SQL("desc nulls last" if policy is DuplicatePolicy.LAST else "asc nulls last")
+        sequence = sql.SQL("desc" if policy is DuplicatePolicy.LAST else "asc")
+        connection.execute(
+            sql.SQL(
+                "update {staging} s set _outcome = 'duplicates' from (select _seq, row_number() over (partition by {key}"
+                " order by d._order {direction}, d._seq {sequence}) as place from {staging} d where d._outcome is null) r"
+                " where r._seq = s._seq and r.place > 1"
+            ).format(staging=staging, key=key_text(plan, "d"), direction=direction, sequence=sequence)
+        )
+
+
+def _refuse(connection: Connection, plan: ObjectPlan, groups: sql.Composed) -> None:
+    lines = connection.execute(
+        sql.SQL("select s._line from {} s where s._outcome is null and {} in ({}) order by s._seq limit 6").format(
+            sql.Identifier("mig_stg", plan.staging), key_text(plan, "s"), groups
+        )
+    ).fetchall()
+    if lines:
+        shown = ", ".join(str(line) for (line,) in lines)
+        raise Rejected(
+            "DuplicateKeys",
+            f"object {plan.definition.name}: rows of {plan.file} have the same key ({', '.join(plan.definition.key)}), "
+            f"among them lines {shown}; choose sourceDuplicates.policy First, Last or QuarantineAll",
+        )

@@ -1,0 +1,42 @@
+"""How a run stops, and the exit codes that the Job's failure policy knows."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+EXIT_TRANSIENT: Final = 1
+EXIT_BAD_PLAN: Final = 42
+EXIT_BUDGET: Final = 43
+EXIT_REJECTED: Final = 44
+EXIT_TERMINATED: Final = 143
+
+
+class Halt(Exception):  # noqa: N818 (a decision, not an accident)
+    """The run cannot go on: `reason` for machines, `message` for the person who can act. Trying again changes nothing."""
+
+    exit_code = EXIT_BAD_PLAN
+    outcome = "Failed"
+
+    def __init__(self, reason: str, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.details = details
+
+
+class BudgetExceeded(Halt):
+    """More rows were quarantined than the error budget allows."""
+
+    exit_code = EXIT_BUDGET
+    outcome = "Paused"
+
+
+class Rejected(Halt):
+    """The rows were read, but the numbers or keys do not allow them into the target."""
+
+    exit_code = EXIT_REJECTED
+    outcome = "Rejected"
+
+
+class Terminated(BaseException):
+    """SIGTERM: leave at once; whatever is not committed is done again by somebody else."""

@@ -1,0 +1,183 @@
+"""The ledger in the target database: rows, rejects and "done" commit together, so that every chunk counts once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import errors, sql
+from psycopg.types.json import Jsonb
+
+from pilotage.migration.database import Connection
+from pilotage.migration.errors import Halt
+
+SCHEMA: Final = """
+create schema if not exists mig;
+create schema if not exists mig_stg;
+create table if not exists mig.run (
+  run_id text primary key, attempt text not null, plan_hash text not null, plan jsonb not null,
+  state text not null default 'loading', reason text not null default '', message text not null default '',
+  result jsonb, certificate jsonb, certificate_digest text,
+  started_at timestamptz not null default now(), finished_at timestamptz);
+create table if not exists mig.chunk (
+  run_id text not null references mig.run on delete cascade, object_order int not null, object text not null,
+  chunk_id int not null, lo bigint not null, hi bigint not null, line bigint not null, sha256 text not null,
+  state text not null default 'pending', attempt int not null default 0, owner text, lease_until timestamptz,
+  rows_read bigint, rows_filtered bigint, rows_staged bigint, rows_quarantined bigint,
+  totals jsonb, excluded jsonb, done_at timestamptz,
+  primary key (run_id, object, chunk_id));
+create table if not exists mig.quarantine (
+  run_id text not null references mig.run on delete cascade, object text not null, chunk_id int not null,
+  src_offset bigint not null, src_line bigint not null, rule int not null, stage text not null, code text not null,
+  column_name text not null, bad_value text not null, message text not null, src_encoding text not null,
+  src_raw bytea not null, primary key (run_id, object, chunk_id, src_offset, stage, rule));
+create table if not exists mig.crosswalk (
+  run_id text not null references mig.run on delete cascade, object text not null, src_offset bigint not null,
+  target_key jsonb not null, outcome text not null, primary key (run_id, object, src_offset));
+"""
+
+_CLAIM: Final = """
+update mig.chunk set attempt = attempt + 1, owner = %(owner)s, lease_until = now() + %(lease)s * interval '1 second'
+ where (run_id, object, chunk_id) in (
+   select run_id, object, chunk_id from mig.chunk
+    where run_id = %(run)s and state = 'pending' and (lease_until is null or lease_until < now())
+    order by object_order, chunk_id for update skip locked limit 1)
+returning object, chunk_id, lo, hi, line, sha256, attempt
+"""
+
+_PROGRESS: Final = """
+select count(*) filter (where state = 'done'), count(*), coalesce(sum(rows_read), 0),
+       coalesce(sum(rows_quarantined), 0), extract(epoch from now() - (select started_at from mig.run where run_id = %(run)s))
+  from mig.chunk where run_id = %(run)s
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A chunk that this worker holds until its lease ends. `attempt` fences off whoever held it before."""
+
+    object: str
+    chunk: int
+    low: int
+    high: int
+    line: int
+    sha256: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as the ledger knows it."""
+
+    run: str
+    attempt: str
+    plan_hash: str
+    plan: Mapping[str, Any]
+    state: str
+    reason: str
+    message: str
+    result: Mapping[str, Any] | None
+    certificate_digest: str | None
+
+
+def create_schema(connection: Connection) -> None:
+    """Make the ledger's tables. Raises Halt when the account may not."""
+    try:
+        with connection.transaction():
+            connection.execute("select pg_advisory_xact_lock(hashtext('pilotage.mig'))")
+            connection.execute(SCHEMA)
+    except errors.InsufficientPrivilege as error:
+        raise Halt(
+            "LedgerForbidden",
+            f"the account may not create the ledger's schema in database {connection.info.dbname}: grant create on "
+            f"database {connection.info.dbname} to {connection.info.user} ({error.diag.message_primary})",
+        ) from error
+
+
+def read_run(connection: Connection, run: str, *, lock: bool = False) -> RunRow | None:
+    """The run, locked until the end of the transaction if asked for; None when it was never planned."""
+    query = sql.SQL(
+        "select run_id, attempt, plan_hash, plan, state, reason, message, result, certificate_digest from mig.run"
+        " where run_id = %s {}"
+    ).format(sql.SQL("for update" if lock else ""))
+    found = connection.execute(query, (run,)).fetchone()
+    return RunRow(*found) if found else None
+
+
+def claim(connection: Connection, run: str, owner: str, lease: float) -> Claim | None:
+    """Take the next free chunk, or one whose lease ran out; None when every chunk is done or held."""
+    found = connection.execute(_CLAIM, {"run": run, "owner": owner, "lease": lease}).fetchone()
+    return Claim(*found) if found else None
+
+
+def give_back(connection: Connection, run: str, held: Claim) -> None:
+    """End the lease of a chunk that is not going to be done here."""
+    connection.execute(
+        "update mig.chunk set lease_until = null where run_id = %s and object = %s and chunk_id = %s"
+        " and state = 'pending' and attempt = %s",
+        (run, held.object, held.chunk, held.attempt),
+    )
+
+
+def still_held(connection: Connection, run: str, held: Claim) -> bool:
+    """Whether the chunk is still ours, under a row lock: a worker that overslept its lease is fenced off here."""
+    found = connection.execute(
+        "select state, attempt from mig.chunk where run_id = %s and object = %s and chunk_id = %s for update",
+        (run, held.object, held.chunk),
+    ).fetchone()
+    return found == ("pending", held.attempt)
+
+
+def finish_chunk(connection: Connection, run: str, held: Claim, numbers: Mapping[str, Any]) -> None:
+    """Write the chunk's numbers and "done", in the transaction that holds its rows."""
+    connection.execute(
+        "update mig.chunk set state = 'done', lease_until = null, done_at = now(), rows_read = %(read)s,"
+        " rows_filtered = %(filtered)s, rows_staged = %(staged)s, rows_quarantined = %(quarantined)s,"
+        " totals = %(totals)s, excluded = %(excluded)s where run_id = %(run)s and object = %(object)s"
+        " and chunk_id = %(chunk)s",
+        {
+            **numbers,
+            "totals": Jsonb(numbers["totals"]),
+            "excluded": Jsonb(numbers["excluded"]),
+            "run": run,
+            "object": held.object,
+            "chunk": held.chunk,
+        },
+    )
+
+
+def end_run(
+    connection: Connection, run: str, state: str, reason: str, message: str, result: Mapping[str, Any] | None
+) -> None:
+    """Write how the run ended."""
+    connection.execute(
+        "update mig.run set state = %s, reason = %s, message = %s, result = %s, finished_at = now() where run_id = %s",
+        (state, reason, message, Jsonb(result) if result is not None else None, run),
+    )
+
+
+def progress(connection: Connection, run: str) -> dict[str, int]:
+    """How far all workers together are, from one aggregate."""
+    row = connection.execute(_PROGRESS, {"run": run}).fetchone()
+    done, total, rows, quarantined, seconds = row or (0, 0, 0, 0, 0)
+    return {
+        "chunksDone": done,
+        "chunksTotal": total,
+        "rowsRead": int(rows),
+        "quarantined": int(quarantined),
+        "rowsPerSecond": int(float(rows) / max(float(seconds or 0), 0.001)),
+    }
+
+
+def add_quarantine(connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Put rejected rows away: one line for each reason, in the order of the table's columns."""
+    with connection.cursor().copy("copy mig.quarantine from stdin") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def canonical(value: Any) -> str:
+    """JSON of one form: sorted, without blanks."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,164 @@
+"""Staged rows into the target table, in key order, by the object's conflict policy."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from pilotage.api.v1alpha1.migrationjob import ConflictPolicy
+from pilotage.migration.database import Connection, table_identifier
+from pilotage.migration.duplicates import key_text
+from pilotage.migration.errors import Rejected
+from pilotage.migration.plan import ObjectPlan
+from pilotage.migration.quarantine import put_away
+
+
+def typed(plan: ObjectPlan, column: str, source: str) -> sql.Composed:
+    """A staged value in the column's own type."""
+    return sql.SQL("{}.{}::{}").format(
+        sql.Identifier(source), plan.resolved(column), sql.SQL(plan.columns[column].sql_type)
+    )
+
+
+def key_match(plan: ObjectPlan, *, source: str, target: str) -> sql.Composed:
+    """The condition that a staged row and a row of the target have the same key."""
+    return sql.SQL(" and ").join(
+        sql.SQL("{}.{} = {}").format(sql.Identifier(target), sql.Identifier(column), typed(plan, column, source))
+        for column in plan.definition.key
+    )
+
+
+def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan) -> None:
+    """Decide conflicts, update and insert. Raises Rejected under the policy Fail when a key is there already."""
+    table, staging = table_identifier(schema, plan.definition.to), sql.Identifier("mig_stg", plan.staging)
+    matches = sql.SQL(
+        "select s._seq, count(*) as rows from {staging} s join {table} t on {same} where s._outcome is null group by 1"
+    ).format(staging=staging, table=table, same=key_match(plan, source="s", target="t"))
+    _refuse_ambiguous(connection, run, plan, matches)
+    policy = plan.definition.on_conflict.policy
+    matching = sql.SQL("exists (select 1 from {table} t where {same})").format(
+        table=table, same=key_match(plan, source="s", target="t")
+    )
+    if policy is ConflictPolicy.FAIL:
+        _refuse_conflicts(connection, plan, matching)
+    elif policy is ConflictPolicy.QUARANTINE:
+        _put_away(connection, run, plan, matching, "the target has this key already")
+    else:
+        _update(connection, table, staging, plan, policy, matching)
+    _insert(connection, table, staging, plan)
+    connection.execute(
+        sql.SQL(
+            "insert into mig.crosswalk (run_id, object, src_offset, target_key, outcome)"
+            " select %s, %s, s._seq, {key}, s._outcome from {staging} s where s._outcome <> 'quarantined'"
+        ).format(key=key_text(plan, "s"), staging=staging),
+        (run, plan.definition.name),
+    )
+
+
+def _refuse_ambiguous(connection: Connection, run: str, plan: ObjectPlan, matches: sql.Composed) -> None:
+    several = sql.SQL("s._seq in (select m._seq from ({}) m where m.rows > 1)").format(matches)
+    _put_away(connection, run, plan, several, "the target has this key more than once")
+
+
+def _put_away(connection: Connection, run: str, plan: ObjectPlan, where: sql.Composed, message: str) -> None:
+    put_away(
+        connection,
+        run,
+        plan,
+        where=where,
+        code="E_PK_CONFLICT",
+        column=", ".join(plan.definition.key),
+        value=sql.SQL("{}::text").format(key_text(plan, "s")),
+        message=message,
+    )
+
+
+def _refuse_conflicts(connection: Connection, plan: ObjectPlan, matching: sql.Composed) -> None:
+    found = connection.execute(
+        sql.SQL("select count(*), min(s._line) from {} s where s._outcome is null and {}").format(
+            sql.Identifier("mig_stg", plan.staging), matching
+        )
+    ).fetchone()
+    if found and found[0]:
+        raise Rejected(
+            "KeyConflict",
+            f"object {plan.definition.name}: the target has the keys of {found[0]} rows already, the first at line "
+            f"{found[1]} of {plan.file}; choose onConflict.policy KeepTarget, Overwrite, FillNulls or Quarantine",
+        )
+
+
+def _update(
+    connection: Connection,
+    table: sql.Identifier,
+    staging: sql.Identifier,
+    plan: ObjectPlan,
+    policy: ConflictPolicy,
+    matching: sql.Composed,
+) -> None:
+    columns = [field.to for field in plan.definition.fields if field.to not in plan.definition.key]
+    if policy is ConflictPolicy.FILL_NULLS:
+        form = "{column} = coalesce(t.{column}, {value})"
+        changed = sql.SQL(" or ").join(
+            sql.SQL("(t.{} is null and {} is not null)").format(sql.Identifier(column), typed(plan, column, "s"))
+            for column in columns
+        )
+    else:
+        form = "{column} = {value}"
+        changed = sql.SQL(" or ").join(
+            sql.SQL("t.{} is distinct from {}").format(sql.Identifier(column), typed(plan, column, "s"))
+            for column in columns
+        )
+    connection.execute(
+        sql.SQL("update {} s set _outcome = 'kept' where s._outcome is null and {}").format(staging, matching)
+    )
+    if policy is ConflictPolicy.KEEP_TARGET or not columns:
+        return
+    assignments = sql.SQL(", ").join(
+        sql.SQL(form).format(column=sql.Identifier(column), value=typed(plan, column, "s")) for column in columns
+    )
+    connection.execute(
+        sql.SQL(
+            "with changed as (update {table} t set {assignments} from {staging} s"
+            " where s._outcome = 'kept' and {same} and ({changed}) returning s._seq)"
+            " update {staging} s set _outcome = 'updated' from changed where changed._seq = s._seq"
+        ).format(
+            table=table,
+            assignments=assignments,
+            staging=staging,
+            same=key_match(plan, source="s", target="t"),
+            changed=changed,
+        )
+    )
+
+
+def _insert(connection: Connection, table: sql.Identifier, staging: sql.Identifier, plan: ObjectPlan) -> None:
+    columns = [field.to for field in plan.definition.fields]
+    connection.execute(
+        sql.SQL(
+            "insert into {table} ({columns}) select {values} from {staging} s where s._outcome is null order by {key}"
+        ).format(
+            table=table,
+            columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+            values=sql.SQL(", ").join(typed(plan, column, "s") for column in columns),
+            staging=staging,
+            key=sql.SQL(", ").join(typed(plan, column, "s") for column in plan.definition.key),
+        )
+    )
+    connection.execute(sql.SQL("update {} set _outcome = 'loaded' where _outcome is null").format(staging))
+
+
+def reset_sequences(connection: Connection, schema: str, plan: ObjectPlan) -> None:
+    """Move the sequences behind filled columns past the highest value: else the first new row after go-live fails."""
+    table = table_identifier(schema, plan.definition.to)
+    for field in plan.definition.fields:
+        found = connection.execute(
+            "select pg_get_serial_sequence(%s, %s)", (f'"{schema}"."{plan.definition.to}"', field.to)
+        ).fetchone()
+        if found and found[0]:
+            connection.execute(
+                sql.SQL(
+                    "select setval(%s, greatest((select max({column}) from {table}), (select last_value from {sequence})))"
+                ).format(
+                    column=sql.Identifier(field.to), table=table, sequence=sql.SQL(found[0])
+                ),
+                (found[0],),
+            )

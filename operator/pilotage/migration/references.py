@@ -1,0 +1,65 @@
+"""Turns values that name another row into that row's column, over all staged rows at once."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from pilotage.migration.database import Connection, table_identifier
+from pilotage.migration.merge import key_match
+from pilotage.migration.plan import ObjectPlan
+from pilotage.migration.quarantine import put_away
+
+
+def resolve_references(
+    connection: Connection, run: str, schema: str, plan: ObjectPlan, plans: dict[str, ObjectPlan]
+) -> None:
+    """Fill the resolved column of every reference; rows whose reference leads nowhere, or to several, are E_FK."""
+    for field in plan.definition.fields:
+        if not (reference := field.reference):
+            continue
+        if reference.object:
+            found = _loaded_rows(schema, plans[reference.object], reference.match, reference.use)
+            place = f"object {reference.object}"
+        else:
+            found = sql.SQL("select t.{match}::text as given, t.{use}::text as used from {table} t").format(
+                match=sql.Identifier(reference.match),
+                use=sql.Identifier(reference.use),
+                table=table_identifier(schema, str(reference.table)),
+            )
+            place = f"table {reference.table}"
+        connection.execute(
+            sql.SQL(
+                "update {staging} s set {resolved} = r.used from ("
+                " select given, min(used) as used from ({found}) f group by given having count(distinct used) = 1) r"
+                " where s.{given} = r.given"
+            ).format(
+                staging=sql.Identifier("mig_stg", plan.staging),
+                resolved=plan.resolved(field.to),
+                given=plan.staged(field.to),
+                found=found,
+            )
+        )
+        put_away(
+            connection,
+            run,
+            plan,
+            where=sql.SQL("s.{} is not null and s.{} is null").format(plan.staged(field.to), plan.resolved(field.to)),
+            code="E_FK",
+            column=field.from_ or field.to,
+            value=plan.staged(field.to),
+            message=f"names no row, or more than one, of {place} by {reference.match}",
+        )
+
+
+def _loaded_rows(schema: str, plan: ObjectPlan, match: str, use: str) -> sql.Composed:
+    """Rows of an object that are in the target now, by what the source calls them; a duplicate leads to its winner."""
+    return sql.SQL(
+        "select o.{match} as given, t.{use}::text as used from {staging} o join {table} t on {same}"
+        " where o._outcome in ('loaded', 'updated', 'kept', 'duplicates')"
+    ).format(
+        match=plan.staged(match),
+        use=sql.Identifier(use),
+        staging=sql.Identifier("mig_stg", plan.staging),
+        table=table_identifier(schema, plan.definition.to),
+        same=key_match(plan, source="o", target="t"),
+    )

@@ -1,0 +1,113 @@
+"""The last step of a run, in one transaction: everything reaches the target together, or nothing does.
+
+Duplicates, references and conflicts are decided here over all staged rows, so the order of chunks decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
+from pilotage.migration import ledger
+from pilotage.migration.budget import over_budget
+from pilotage.migration.certificate import write_certificate
+from pilotage.migration.checks import run_checks
+from pilotage.migration.counting import run_result
+from pilotage.migration.database import Connection, table_identifier
+from pilotage.migration.duplicates import settle_duplicates
+from pilotage.migration.errors import BudgetExceeded, Halt, Rejected
+from pilotage.migration.merge import merge_object, reset_sequences
+from pilotage.migration.plan import ObjectPlan
+from pilotage.migration.references import resolve_references
+
+MAX_KEPT_REASONS = 20_000
+
+
+def settle(connection: Connection, run: str) -> None:
+    """Merge all staged rows into the target and end the run.
+
+    Whoever holds the run's row does it; a worker that comes second finds the run ended. When the numbers do not hold,
+    the merge is undone, and the reasons found on the way are kept in the quarantine.
+    """
+    with connection.transaction():
+        found = ledger.read_run(connection, run, lock=True)
+        if found is None or found.state != "loading":
+            return
+        spec = MigrationJobSpec.model_validate(found.plan["spec"])
+        plans = {plan["definition"]["name"]: ObjectPlan.from_json(plan) for plan in found.plan["objects"]}
+        connection.execute("delete from mig.quarantine where run_id = %s and stage = 'settle'", (run,))
+        kept: list[tuple[Any, ...]] = []
+        result: dict[str, Any] = {}
+        try:
+            with connection.transaction():
+                try:
+                    checks = _merge(connection, run, spec, plans)
+                    result = {**run_result(connection, run), "checks": checks}
+                    _judge(connection, run, spec, result)
+                except Halt:
+                    kept = _reasons(connection, run)
+                    result = result or run_result(connection, run)
+                    raise
+        except Halt as halt:
+            ledger.add_quarantine(connection, kept)
+            # Nothing was loaded: the counts of the attempt that was undone must not say so.
+            undone = {**run_result(connection, run), "checks": result.get("checks", [])}
+            ledger.end_run(connection, run, halt.outcome.lower(), halt.reason, halt.message, undone)
+        except (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.InternalError) as error:
+            message = _refusal(error)
+            ledger.end_run(connection, run, "failed", "DatabaseRefused", message, run_result(connection, run))
+        else:
+            for plan in plans.values():
+                connection.execute(sql.SQL("drop table {}").format(sql.Identifier("mig_stg", plan.staging)))
+            ledger.end_run(connection, run, "succeeded", "Reconciled", "", result)
+            write_certificate(connection, run, found, result)
+
+
+def _merge(
+    connection: Connection, run: str, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
+) -> list[dict[str, Any]]:
+    schema = spec.target.schema_
+    connection.execute("set local lock_timeout = '60s'")
+    for table in sorted({plan.definition.to for plan in plans.values()}):
+        # Reading goes on; nobody else writes until the commit, so a key that is free stays free.
+        connection.execute(
+            sql.SQL("lock table {} in share row exclusive mode").format(table_identifier(schema, table))
+        )
+    for found in spec.objects:
+        plan = plans[found.name]
+        connection.execute(sql.SQL("analyze {}").format(sql.Identifier("mig_stg", plan.staging)))
+        resolve_references(connection, run, schema, plan, plans)
+        settle_duplicates(connection, run, plan)
+        merge_object(connection, run, schema, plan)
+    for plan in plans.values():
+        reset_sequences(connection, schema, plan)
+    return run_checks(connection, run, spec, plans)
+
+
+def _judge(connection: Connection, run: str, spec: MigrationJobSpec, result: dict[str, Any]) -> None:
+    for found in spec.objects:
+        if problem := over_budget(connection, run, found.name, found.error_budget or spec.error_budget, final=True):
+            raise BudgetExceeded("ErrorBudgetExceeded", problem)
+    for counts in result["objects"]:
+        if not counts["balanced"]:
+            raise Rejected("IdentityBroken", f"object {counts['name']}: the outcomes do not add up to the rows read")
+    failed = [check for check in result["checks"] if not check["passed"]]
+    if failed:
+        texts = "; ".join(f"{check['name']}: {check['message']}" for check in failed)
+        raise Rejected("ReconciliationFailed", f"{texts} (nothing was loaded)")
+
+
+def _reasons(connection: Connection, run: str) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "select * from mig.quarantine where run_id = %s and stage = 'settle' order by object, src_offset limit %s",
+        (run, MAX_KEPT_REASONS),
+    ).fetchall()
+
+
+def _refusal(error: psycopg.Error) -> str:
+    """What the database said, without the row's data, which its detail would show."""
+    constraint = f" (constraint {error.diag.constraint_name})" if error.diag.constraint_name else ""
+    return f"the database refused the rows: {error.diag.message_primary}{constraint}; nothing was loaded"

@@ -1,0 +1,159 @@
+"""A worker: claims chunks, writes each in one transaction, settles the run when the last chunk is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from pilotage.api.v1alpha1.migrationjob import CheckType, MigrationJobSpec
+from pilotage.migration import ledger
+from pilotage.migration.budget import over_budget
+from pilotage.migration.chunk import ChunkResult, read_chunk
+from pilotage.migration.counting import run_result
+from pilotage.migration.database import Connection, connect
+from pilotage.migration.errors import BudgetExceeded, Halt, Rejected
+from pilotage.migration.plan import ObjectPlan
+from pilotage.migration.settlement import settle
+
+PATIENCE: Final = 60.0
+POLL: Final = 0.2
+HALTS: Final = {"paused": BudgetExceeded, "rejected": Rejected}
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Who works, on what. `lease` in seconds."""
+
+    run: str
+    owner: str
+    root: Path
+    lease: float = 60.0
+    report: Callable[[dict[str, int]], None] = lambda _progress: None
+
+
+def work(settings: WorkerSettings) -> str:
+    """Work until the run has ended; returns its state. Raises Halt when the run cannot succeed.
+
+    A lost connection is made again, for up to a minute; whatever was not committed is done again.
+    """
+    lost_since: float | None = None
+    while True:
+        try:
+            with connect() as connection:
+                lost_since = None
+                return _work_connected(connection, settings)
+        except psycopg.OperationalError:
+            lost_since = lost_since or time.monotonic()
+            if time.monotonic() - lost_since > PATIENCE:
+                raise
+            time.sleep(POLL)
+
+
+def _work_connected(connection: Connection, settings: WorkerSettings) -> str:
+    while True:
+        found = ledger.read_run(connection, settings.run)
+        if found is None:
+            raise Halt("NotPlanned", f"run {settings.run} is not in the ledger")
+        if found.state != "loading":
+            return _ended(found)
+        plans = {plan["definition"]["name"]: ObjectPlan.from_json(plan) for plan in found.plan["objects"]}
+        spec = MigrationJobSpec.model_validate(found.plan["spec"])
+        for held in _claims(connection, settings):
+            _do_chunk(connection, settings, spec, plans[held.object], held)
+        if _all_done(connection, settings.run):
+            settle(connection, settings.run)
+        else:
+            time.sleep(POLL)
+
+
+def _ended(found: ledger.RunRow) -> str:
+    if found.state == "succeeded":
+        return found.state
+    raise HALTS.get(found.state, Halt)(found.reason, found.message)
+
+
+def _claims(connection: Connection, settings: WorkerSettings) -> Iterator[ledger.Claim]:
+    while True:
+        found = ledger.read_run(connection, settings.run)
+        if found is None or found.state != "loading":
+            return
+        held = ledger.claim(connection, settings.run, settings.owner, settings.lease)
+        if held is None:
+            return
+        yield held
+
+
+def _do_chunk(
+    connection: Connection, settings: WorkerSettings, spec: MigrationJobSpec, plan: ObjectPlan, held: ledger.Claim
+) -> None:
+    summed = [
+        check.field
+        for check in spec.reconcile
+        if check.type is CheckType.CONTROL_TOTAL and check.field and check.object == held.object
+    ]
+    try:
+        result = read_chunk(plan, held, settings.root, sorted(set(summed)))
+        with connection.transaction():
+            if not ledger.still_held(connection, settings.run, held):
+                return
+            _write_chunk(connection, settings.run, plan, held, result)
+    except BaseException as error:
+        # Another worker may take it at once instead of waiting for the lease; a broken connection cannot tell them.
+        with suppress(psycopg.Error):
+            ledger.give_back(connection, settings.run, held)
+        if isinstance(error, Halt):
+            _fail(connection, settings.run, error)
+        raise
+    settings.report(ledger.progress(connection, settings.run))
+    budget = plan.definition.error_budget or spec.error_budget
+    if problem := over_budget(connection, settings.run, held.object, budget, final=False):
+        halt = BudgetExceeded("ErrorBudgetExceeded", problem)
+        _fail(connection, settings.run, halt)
+        raise halt
+
+
+def _fail(connection: Connection, run: str, halt: Halt) -> None:
+    with connection.transaction():
+        found = ledger.read_run(connection, run, lock=True)
+        if found and found.state == "loading":
+            result = run_result(connection, run)
+            ledger.end_run(connection, run, halt.outcome.lower(), halt.reason, halt.message, result)
+
+
+def _write_chunk(
+    connection: Connection, run: str, plan: ObjectPlan, held: ledger.Claim, result: ChunkResult
+) -> None:
+    columns = [plan.staged(field.to) for field in plan.definition.fields]
+    statement = sql.SQL("copy {} (_seq, _chunk, _line, _raw, _order, {}) from stdin").format(
+        sql.Identifier("mig_stg", plan.staging), sql.SQL(", ").join(columns)
+    )
+    with connection.cursor().copy(statement) as copy:
+        for row in result.staged:
+            copy.write_row(row)
+    ledger.add_quarantine(connection, _quarantine_rows(run, plan, held, result))
+    ledger.finish_chunk(connection, run, held, result.numbers())
+
+
+def _quarantine_rows(
+    run: str, plan: ObjectPlan, held: ledger.Claim, result: ChunkResult
+) -> Iterator[tuple[Any, ...]]:
+    for record, rejects in result.rejected:
+        for rule, reject in enumerate(rejects):
+            yield (
+                run, held.object, held.chunk, record.offset, record.line, rule, "chunk", reject.code, reject.column,
+                reject.value, reject.message, plan.encoding.value, record.raw,
+            )  # fmt: skip
+
+
+def _all_done(connection: Connection, run: str) -> bool:
+    found = connection.execute(
+        "select 1 from mig.chunk where run_id = %s and state <> 'done' limit 1", (run,)
+    ).fetchone()
+    return found is None
