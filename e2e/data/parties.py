@@ -126,7 +126,9 @@ def make_parties(customer_count: int, supplier_count: int, both: int, choices: C
     suppliers = list(range(customer_count - both, customer_count - both + supplier_count))
     customer_defects = place_defects(CUSTOMER_DEFECTS, only_customers, choices)
     repairable = {Defect.FULL_WIDTH: SUPPLIER_DEFECTS[Defect.FULL_WIDTH]}
-    others = {kind: count for kind, count in SUPPLIER_DEFECTS.items() if kind is not Defect.FULL_WIDTH}
+    others: dict[Defect, int] = {
+        kind: count for kind, count in SUPPLIER_DEFECTS.items() if kind is not Defect.FULL_WIDTH
+    }
     supplier_defects = place_defects(repairable, suppliers[:both], choices)
     supplier_defects |= place_defects(others, suppliers[both:], choices)
     lost = {Defect.EMPTY_REQUIRED, Defect.WRONG_BYTES, Defect.UNKNOWN_ENUM}

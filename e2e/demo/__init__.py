@@ -1,0 +1,1 @@
+"""The demo: customer 华升商贸 gets a real ERP, module by module."""
