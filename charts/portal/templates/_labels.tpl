@@ -1,0 +1,4 @@
+{{- define "portal.labels" -}}
+app.kubernetes.io/name: portal
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
