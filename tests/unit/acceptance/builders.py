@@ -21,7 +21,13 @@ def check(**spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": "pilotage.dev/v1alpha1",
         "kind": "AcceptanceCheck",
-        "metadata": {"name": "smoke", "namespace": "huasheng", "uid": "check-uid", "generation": 1, "resourceVersion": "1"},
+        "metadata": {
+            "name": "smoke",
+            "namespace": "huasheng",
+            "uid": "check-uid",
+            "generation": 1,
+            "resourceVersion": "1",
+        },
         "spec": {
             "implementationRef": {"name": "erp"},
             "gate": "ConfigurationReady",

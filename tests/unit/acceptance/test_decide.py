@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pilotage.api.v1alpha1.acceptancecheck import Target
 from pilotage.plan.acceptance import decide, gate_verdict, refuse
 from pilotage.plan.acceptance_sample import Outcome, Sample, judge
 from pilotage.plan.acceptance_schedule import CheckObservation, measurements_due
-from pilotage.api.v1alpha1.acceptancecheck import Target
 from tests.unit.acceptance.builders import DIGEST, check, implementation, metric, module
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -108,7 +108,7 @@ def test_an_error_neither_counts_nor_begins_the_row_anew():
 )
 def test_what_is_not_good_never_passes_and_is_kept_apart(sample, phase):
     story = Story(check()).hear(sample)
-    assert story.verdict() .phase == phase
+    assert story.verdict().phase == phase
     assert not story.verdict().passed
     assert not story.verdict().ended_badly
     assert story.condition("Ready") == "False"

@@ -45,7 +45,9 @@ class JobCluster:
 
     async def list(self, resource, namespace=None, *, labels=None, fields=None, acting_as=None):
         assert resource == PODS
-        return [copy.deepcopy(self.pods[name]) for name in self.pods if labels == f"batch.kubernetes.io/job-name={name}"]
+        return [
+            copy.deepcopy(self.pods[name]) for name in self.pods if labels == f"batch.kubernetes.io/job-name={name}"
+        ]
 
     async def delete(self, resource, namespace, name, *, uid, resource_version=None, propagation="", acting_as=None):
         assert self.jobs[name]["metadata"]["uid"] == uid

@@ -70,7 +70,14 @@ async def server():
         return web.Response(status=500, text="欢迎")
 
     app = web.Application()
-    for path, handler in (("/", good), ("/gbk", gbk), ("/away", away), ("/huge", huge), ("/slow", slow), ("/error", error)):
+    for path, handler in (
+        ("/", good),
+        ("/gbk", gbk),
+        ("/away", away),
+        ("/huge", huge),
+        ("/slow", slow),
+        ("/error", error),
+    ):
         app.router.add_get(path, handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()

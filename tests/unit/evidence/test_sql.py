@@ -36,7 +36,13 @@ class Bench:
 
     def setting(self):
         return ProbeSetting(
-            self.cluster, self.store, check(), "tenant", "engine:dev", "Never", self.now  # type: ignore[arg-type]
+            self.cluster,
+            self.store,
+            check(),
+            "tenant",
+            "engine:dev",
+            "Never",
+            self.now,  # type: ignore[arg-type]
         )
 
     async def ask(self, *wanted, number=0, secret="erp-database"):
@@ -60,7 +66,9 @@ async def test_due_metrics_of_a_connection_share_one_job_made_as_the_tenant():
     assert pod["automountServiceAccountToken"] is False
     probe = json.loads(pod["containers"][0]["env"][0]["value"])
     assert [query["name"] for query in probe["queries"]] == ["customers", "parties"]
-    assert not any("value" in variable and variable["name"].startswith("PG") for variable in pod["containers"][0]["env"])
+    assert not any(
+        "value" in variable and variable["name"].startswith("PG") for variable in pod["containers"][0]["env"]
+    )
 
 
 async def test_a_repeated_pass_starts_no_second_job():
