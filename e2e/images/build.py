@@ -15,7 +15,7 @@ from e2e.cluster.places import BUILD, REPOSITORY
 from e2e.images.base import base_image
 from e2e.images.recipes import Recipe
 from e2e.images.tools import Tool, find_tool
-from e2e.images.wheels import collect_wheels
+from e2e.images.wheels import collect_wheels, wheels_digest
 
 ARCHIVES = BUILD / "images"
 RECIPE_FOLDERS = Path(__file__).parent
@@ -47,7 +47,7 @@ def build_images(recipes: list[Recipe]) -> list[Path]:
 
 def build_image(recipe: Recipe, tool: Tool) -> None:
     base = base_image(recipe, tool)
-    wheels = collect_wheels(recipe, sources_digest(recipe))
+    wheels = collect_wheels(recipe)
     with tempfile.TemporaryDirectory(prefix="pilotage-image-") as folder:
         context = Path(folder)
         for path in input_files(recipe):
@@ -57,6 +57,9 @@ def build_image(recipe: Recipe, tool: Tool) -> None:
         if wheels:
             shutil.copytree(wheels, context / "wheels")
         arguments = {"BASE_IMAGE": base, "PACKAGES": " ".join(recipe.packages)}
+        if wheels:
+            # buildah's cache does not look into mounts: a layer made of other wheels must differ in its text.
+            arguments["WHEELS_DIGEST"] = wheels_digest(recipe)
         tool.build(context, RECIPE_FOLDERS / recipe.name / "Dockerfile", recipe.image, arguments)
     tool.save(recipe.image, archive(recipe))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import tomllib
+from dataclasses import dataclass
 
 from e2e.cluster.places import REPOSITORY
 
@@ -22,7 +23,7 @@ class Recipe:
     packages: tuple[str, ...]
     wheels: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
-    base: str = field(default="")
+    base: str = ""
 
     @property
     def image(self) -> str:
@@ -34,7 +35,12 @@ class Recipe:
         return self.base or self.name
 
 
-PROJECT = ("pyproject.toml", "README.md", "operator")
+def project_requirements(extra: str) -> tuple[str, ...]:
+    """What the project needs with that extra. The project itself is copied, so its changes collect no wheels."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return (*project["dependencies"], *project["optional-dependencies"][extra])
+
+
 TRYTON_MODULES = (
     "party",
     "company",
@@ -65,12 +71,18 @@ RECIPES = (
     ),
     Recipe("nginx", ("nginx-light",)),
     Recipe("portal", ("tomcat10", "openjdk-17-jre-headless", "libpostgresql-jdbc-java")),
-    Recipe("engine", PYTHON, wheels=(f"{REPOSITORY}[engine]",), sources=(*PROJECT, "e2e/data"), base="python"),
+    Recipe(
+        "engine",
+        PYTHON,
+        wheels=project_requirements("engine"),
+        sources=("operator/pilotage", "e2e/data"),
+        base="python",
+    ),
     Recipe(
         "operator",
         PYTHON,  # setpriv comes with util-linux, which every Debian has
-        wheels=(f"{REPOSITORY}[operator]",),
-        sources=(*PROJECT, "build/bin/helm"),
+        wheels=project_requirements("operator"),
+        sources=("operator/pilotage", "build/bin/helm"),
         base="python",
     ),
 )

@@ -15,7 +15,11 @@ WHEELS = BUILD / "wheels"
 IMAGE_PYTHON = (3, 11)
 
 
-def collect_wheels(recipe: Recipe, sources_digest: str) -> Path | None:
+def wheels_digest(recipe: Recipe) -> str:
+    return hashlib.sha256("\n".join(recipe.wheels).encode()).hexdigest()
+
+
+def collect_wheels(recipe: Recipe) -> Path | None:
     """A folder with the recipe's wheels and all they need, or None; collected once for each set of inputs."""
     if not recipe.wheels:
         return None
@@ -24,7 +28,7 @@ def collect_wheels(recipe: Recipe, sources_digest: str) -> Path | None:
         raise Refusal(f"Images run Python {wanted}; run this with python{wanted}, so that the wheels fit.")
     folder = WHEELS / recipe.name
     stamp = folder / ".stamp"
-    inputs = hashlib.sha256("\n".join((*recipe.wheels, sources_digest)).encode()).hexdigest()
+    inputs = wheels_digest(recipe)
     if stamp.is_file() and stamp.read_text() == inputs:
         return folder
     print("  Python wheels", flush=True)
