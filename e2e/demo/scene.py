@@ -1,0 +1,108 @@
+"""Everything that the demo puts into the cluster: what the customer has before Pilotage comes, and the project."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from e2e.charts import MODULES, digest, package
+from e2e.demo.kubectl import Kubectl
+
+NAMESPACE = "huasheng"
+IMPLEMENTATION = "erp"
+DATABASE = "erp"
+DATABASE_SECRET = "erp-db"
+ADMINISTRATOR_SECRET = "erp-administrator"
+FRONT_SERVICE, FRONT_PORT = "erp-core-front", 8080
+MANIFESTS = Path(__file__).parent / "manifests"
+READY_TIMEOUT = "300s"
+
+Manifest = dict[str, Any]
+Say = Callable[[str], None]
+
+
+def prepare(kubeconfig: Path, say: Say = print) -> None:
+    """Bring about what stands at the customer's before the Implementation: namespace, account and its bindings,
+    database server, legacy files and charts. Returns when the database answers and the files lie on their volume.
+
+    Safe to repeat: what is there stays, passwords included.
+    """
+    kubectl = Kubectl(kubeconfig, NAMESPACE)
+    say("namespace, account and bindings")
+    kubectl.apply(manifests("namespace.yaml"))
+    ensure_secrets(kubectl)
+    say("database server, legacy export and charts")
+    kubectl.apply(manifests("database.yaml"))
+    kubectl.apply(legacy_manifests(kubectl))
+    kubectl.apply(chart_config_maps().values())
+    kubectl.run("rollout", "status", "statefulset/postgresql", f"--timeout={READY_TIMEOUT}")
+    kubectl.run("wait", "--for=condition=Complete", "job/legacy-export", f"--timeout={READY_TIMEOUT}")
+
+
+def apply_project(kubeconfig: Path) -> None:
+    """Apply the Implementation, its MigrationJobs and AcceptanceChecks."""
+    Kubectl(kubeconfig, NAMESPACE).apply(project())
+
+
+def project() -> list[Manifest]:
+    """The project's objects, each module's chart pinned to the digest of the archive that `prepare` puts up."""
+    (implementation,) = manifests("implementation.yaml")
+    charts = chart_config_maps()
+    for module in implementation["spec"]["modules"]:
+        archive = base64.b64decode(charts[module["name"]]["binaryData"]["chart.tgz"])
+        module["chart"]["digest"] = digest(archive)
+    return [*manifests("migrationjobs.yaml"), *manifests("acceptancechecks.yaml"), implementation]
+
+
+def manifests(name: str) -> list[Manifest]:
+    return [found for found in yaml.safe_load_all((MANIFESTS / name).read_text(encoding="utf-8")) if found]
+
+
+def chart_config_maps() -> dict[str, Manifest]:
+    """By module, the ConfigMap that carries its chart to the operator."""
+    return {
+        name: {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"chart-{name}", "namespace": NAMESPACE},
+            "binaryData": {"chart.tgz": base64.b64encode(package(name)).decode()},
+        }
+        for name in MODULES
+    }
+
+
+def legacy_manifests(kubectl: Kubectl) -> Iterator[Manifest]:
+    """The volume and the Job that fills it; a Job that is there stays, for its pod template cannot be changed."""
+    for manifest in manifests("legacy.yaml"):
+        if manifest["kind"] != "Job" or kubectl.find("job", manifest["metadata"]["name"]) is None:
+            yield manifest
+
+
+def ensure_secrets(kubectl: Kubectl) -> None:
+    """Make the passwords of this installation, once: the database keeps the first one that it was given."""
+    if kubectl.find("secret", DATABASE_SECRET) is None:
+        entries = {
+            "host": f"postgresql.{NAMESPACE}.svc",
+            "port": "5432",
+            "database": DATABASE,
+            "username": "erp",
+            "password": secrets.token_urlsafe(24),
+        }
+        kubectl.apply([secret(DATABASE_SECRET, entries)])
+    if kubectl.find("secret", ADMINISTRATOR_SECRET) is None:
+        kubectl.apply([secret(ADMINISTRATOR_SECRET, {"password": secrets.token_urlsafe(24)})])
+
+
+def secret(name: str, entries: Mapping[str, str]) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "type": "Opaque",
+        "stringData": dict(entries),
+    }
