@@ -93,7 +93,7 @@ def _pause(spec: AcceptanceCheckSpec, metrics: Sequence[MetricStatus], late: fro
     for metric in metrics:
         if metric.state is not MetricState.GOOD:
             return f"metric {metric.name}: {metric.message or 'not measured yet'}"
-    for metric in spec.metrics:
-        if metric.name in late:
-            return f"metric {metric.name}: its sample came later than two intervals ({metric.interval}) allow"
+    for wanted in spec.metrics:
+        if wanted.name in late:
+            return f"metric {wanted.name}: its sample came later than two intervals ({wanted.interval}) allow"
     return ""
