@@ -8,12 +8,11 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Collection
 from typing import Any
 
 import kopf
 
-from pilotage.delivery.factory import build_engine
+from pilotage.delivery.factory import build_delivery
 from pilotage.kube.lease import LeaseElector, LeaseLost
 from pilotage.kube.official import connect
 from pilotage.kube.queue import WorkQueue
@@ -34,10 +33,14 @@ from pilotage.observability.health import Liveness, serve_health
 from pilotage.observability.logging import configure_logging
 from pilotage.observability.metrics import Metrics, serve_metrics
 from pilotage.reconcile import acceptancecheck, implementation, migrationjob
-from pilotage.reconcile.context import Context
+from pilotage.reconcile.context import Context, Delivery
 from pilotage.reconcile.dependents import dependents
+from pilotage.reconcile.inputs import InputPreparer
+from pilotage.reconcile.installation import installation_key
+from pilotage.reconcile.releases import ReleaseReader
 from pilotage.reconcile.settings import Settings
 from pilotage.reconcile.worker import Reconcile, work
+from pilotage.render.renderer import Renderer
 
 logger = logging.getLogger("pilotage")
 
@@ -81,7 +84,7 @@ class NullStorage(kopf.DiffBaseStorage, kopf.ProgressStorage):
         """The essence as it is."""
         return essence
 
-    def build(self, *, body: Any, extra_fields: Collection[Any] | None = None) -> Any:
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
         """An empty essence: nothing is ever compared."""
         del body, extra_fields
         return {}
@@ -103,10 +106,12 @@ class Operator:
         """Run until a signal, the loss of the Lease, or the end of kopf. The exit code is 0 only after a signal."""
         self.cluster = await connect(observe_request=self.metrics.observe_request)
         self.context = Context(
-            cluster=self.cluster, store=self.store, settings=self.settings, wake=self.queue.add
+            cluster=self.cluster,
+            store=self.store,
+            settings=self.settings,
+            wake=self.queue.add,
+            delivery=await self._delivery(),
         )
-        self.context.metrics = self.metrics
-        self.context.engine = await build_engine(self.cluster, self.settings)
         liveness = Liveness(self.queue)
         health = await serve_health(self.settings.health_port, liveness)
         metrics = await serve_metrics(self.metrics, self.settings.metrics_port)
@@ -140,6 +145,21 @@ class Operator:
             await self.cluster.close()
         return 1 if self.failed else 0
 
+    async def _delivery(self) -> Delivery:
+        settings = self.settings
+        engine, charts = build_delivery(
+            self.cluster, helm=settings.helm, scratch=settings.scratch, processes=settings.helm_processes
+        )
+        key = await installation_key(self.cluster, settings.namespace)
+        return Delivery(
+            engine=engine,
+            charts=charts,
+            renderer=Renderer(),
+            inputs=InputPreparer(settings.input_ttl, key),
+            releases=ReleaseReader(settings.release_ttl),
+            metrics=self.metrics,
+        )
+
     async def _until_stopping(self, waiting: Any) -> None:
         task, stop = asyncio.ensure_future(waiting), asyncio.ensure_future(self.stopping.wait())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -162,7 +182,8 @@ class Operator:
         kopf.on.startup(registry=registry)(self._start_workers)
         kopf.on.cleanup(registry=registry)(self._stop_workers)
         for kind in WATCHED:
-            kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, param=kind)(self._observe)
+            watch = kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, param=kind)
+            watch(self._observe)  # type: ignore[arg-type]  # kopf passes what a handler names
         return registry
 
     async def _observe(self, type: str | None, body: Any, param: Resource, **_: Any) -> None:  # noqa: A002 (kopf's name)
@@ -220,7 +241,7 @@ class Operator:
         for task in self.tasks:
             if task.get_name() != "lease":
                 task.cancel()
-        await self.context.engine.close()
+        await self.context.rollout.engine.close()
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -248,7 +269,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 0.05
     settings.networking.error_backoffs = UNBOUNDED_BACKOFFS
     settings.watching.inactivity_timeout = 35.0
-    settings.watching.server_timeout = 30.0
+    settings.watching.server_timeout = 30
     settings.process.ultimate_exiting_timeout = 30.0
     for name, selector in SELECTORS.items():
         settings.watching.label_selectors[name] = selector

@@ -1,4 +1,4 @@
-"""The kubeconfig that a helm process is given: the API server as this operator knows it, always as a tenant's account."""
+"""The kubeconfig that a helm process is given: the API server as this operator knows it, as a tenant's account."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ import yaml
 
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
 from pilotage.delivery.access import ApiAccess, kubeconfig
-from pilotage.delivery.chart import Chart, ChartError
+from pilotage.delivery.archive import ChartError
+from pilotage.delivery.chart import Chart
 from pilotage.delivery.process import Ended, child_environment, run
 from pilotage.delivery.records import decode_record, encode_record, parse_manifests, revision_of
 from pilotage.kube.client import Cluster
@@ -31,7 +32,12 @@ HISTORY: Final = 10
 AGAIN_AFTER: Final = 15.0
 
 # What Helm says when the cluster, not the input, is to blame: the same action is tried again after a while.
-TRANSIENT: Final = ("unreachable", "connection refused", "i/o timeout", "TLS handshake", "EOF", "etcdserver", "Too Many")
+TRANSIENT: Final = (
+    "unreachable", "connection refused", "connection reset", "i/o timeout", "TLS handshake", ": EOF", "etcdserver",
+    "Too Many Requests", "too many requests",
+)  # fmt: skip
+SCHEMA: Final = "meet the specifications of the schema"
+MAX_REMEMBERED: Final = 5000
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class HelmAction:
 
 @dataclass(frozen=True)
 class HelmError:
-    """The failure of an action that left no record of its own. `until` is monotonic; 0 holds until the input changes."""
+    """Why an action failed. `until` is monotonic, when to try again; 0 holds until the input changes."""
 
     reason: str
     message: str
@@ -91,7 +97,7 @@ class HelmEngine:
         if known and known[0] == version:
             return known[1]
         revision = revision_of(secret, with_manifest=newest)
-        if len(self._decoded) > 5000:
+        if len(self._decoded) > MAX_REMEMBERED:
             self._decoded.clear()
         self._decoded[uid] = (version, revision)
         return revision
@@ -121,12 +127,17 @@ class HelmEngine:
     async def _act(self, action: HelmAction, on_end: Callable[[], None]) -> None:
         key = (action.namespace, action.release, action.input, action.attempt)
         try:
-            async with self._slots:
-                error = await self._run(action)
+            try:
+                async with self._slots:
+                    error = await self._run(action)
+            except (OSError, ValueError) as failure:
+                error = HelmError("HelmFailed", f"helm cannot be started: {failure}", time.monotonic() + AGAIN_AFTER)
             if error is None:
                 self._errors.pop(key, None)
             else:
                 logger.warning("helm %s of %s: %s", action.kind, action.release, error.message)
+                if len(self._errors) > MAX_REMEMBERED:
+                    self._errors.clear()
                 self._errors[key] = error
                 if error.until:
                     asyncio.get_running_loop().call_later(AGAIN_AFTER + 0.1, on_end)
@@ -162,8 +173,9 @@ class HelmEngine:
     async def unlock(self, namespace: str, release: str, account: str, desired_input: str) -> None:
         """Repair the record of an action that was cut off, so that the next one can start.
 
-        With the wanted input the pending record is deleted and the action runs again under the same revision;
-        with another input, or where objects may be there already, `failed` is written into its body, as Flux does.
+        A pending record of the wanted input is deleted, and the action runs again under the same revision; so is that
+        of a rollback, for what is to be rolled back is the revision before it. Otherwise `failed` is written into its
+        body, as Flux does: objects may be there, and the next upgrade or uninstall needs a record to start from.
         Both carry preconditions: a record that somebody touched meanwhile is left alone (Conflict).
         """
         labels = f"owner=helm,name={release}"
@@ -174,7 +186,10 @@ class HelmEngine:
         metadata = newest["metadata"]
         if self.acting(namespace, release) or not revision_of(newest, with_manifest=False).is_pending:
             return
-        if metadata["labels"].get(INPUT_LABEL) == desired_input:
+        document = decode_record(newest)
+        stale, labels_now = document["info"]["status"], dict(metadata["labels"])
+        wanted = labels_now.get(INPUT_LABEL) == desired_input
+        if stale == "pending-rollback" or (wanted and stale != "uninstalling"):
             await self._cluster.delete(
                 SECRETS,
                 namespace,
@@ -184,12 +199,13 @@ class HelmEngine:
                 acting_as=account,
             )
             return
-        document = decode_record(newest)
-        stale = document["info"]["status"]
+        if stale == "uninstalling":
+            # Half its objects are gone: it must not be taken for a failed attempt at its input.
+            labels_now.pop(INPUT_LABEL, None)
         document["info"] |= {"status": "failed", "description": f"Release unlocked from stale '{stale}' state"}
         body = {
             **newest,
-            "metadata": {**metadata, "labels": {**metadata["labels"], "status": "failed"}},
+            "metadata": {**metadata, "labels": {**labels_now, "status": "failed"}},
             "data": {**newest["data"], "release": encode_record(document)},
         }
         await self._cluster.replace(SECRETS, body, acting_as=account)
@@ -211,7 +227,7 @@ class HelmEngine:
         )
         if ended.code != 0:
             text = "the chart's templates did not end in time" if ended.late else _last_words(redact(ended.errors))
-            reason = "ValuesInvalid" if "schema" in ended.errors else "ChartInvalid"
+            reason = "ValuesInvalid" if SCHEMA in ended.errors else "ChartInvalid"
             raise ChartError("ChartLimit" if ended.late or ended.code < 0 else reason, text)
         try:
             return parse_manifests(ended.output.decode())
@@ -262,7 +278,7 @@ def _error_of(action: HelmAction, ended: Ended) -> HelmError | None:
         return HelmError("HelmKilled", f"helm was killed by signal {-ended.code}", time.monotonic() + AGAIN_AFTER)
     if any(sign in ended.errors for sign in TRANSIENT):
         return HelmError("ClusterUnreachable", text, time.monotonic() + AGAIN_AFTER)
-    if "schema" in ended.errors:
+    if SCHEMA in ended.errors:
         return HelmError("ValuesInvalid", text)
     if "forbidden" in ended.errors:
         return HelmError("Forbidden", f"{text}. Give {action.account} the right, or change the chart")
@@ -270,6 +286,7 @@ def _error_of(action: HelmAction, ended: Ended) -> HelmError | None:
 
 
 def _last_words(errors: str) -> str:
-    lines = [line for line in errors.strip().splitlines() if line and not line.startswith(("level=", "time=", "WARNING"))]
+    noise = ("level=", "time=", "WARNING")
+    lines = [line for line in errors.strip().splitlines() if line and not line.startswith(noise)]
     return " ".join(lines[-12:]).removeprefix("Error: ")[-1000:]
 

@@ -27,7 +27,8 @@ class Ended:
 
 def child_environment(scratch: Path) -> dict[str, str]:
     """The whole environment of a helm process: its directories, a lazy garbage collector, the user's proxies."""
-    kept = {name: os.environ[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE") if name in os.environ}
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+    kept = {name: os.environ[name] for name in (*proxies, "SSL_CERT_FILE") if name in os.environ}
     return kept | {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(scratch),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
+import io
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -16,14 +18,23 @@ from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL, Revision
 
 WORKLOAD_KINDS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 MAX_MANIFEST: Final = 2 * 1024 * 1024
+MAX_RECORD: Final = 16 * 1024 * 1024  # unpacked; a Secret's megabyte could unpack to a gigabyte
+MAX_DEPTH: Final = 64
+
+FastLoader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def decode_record(secret: Mapping[str, Any]) -> dict[str, Any]:
     """The release document in a record. Raises ValueError when it cannot be read."""
     try:
         outer = base64.b64decode(secret["data"]["release"])
-        document = json.loads(gzip.decompress(base64.b64decode(outer)))
-    except (KeyError, binascii.Error, OSError, EOFError, ValueError) as error:
+        with gzip.open(io.BytesIO(base64.b64decode(outer))) as packed:
+            text = packed.read(MAX_RECORD + 1)
+        if len(text) > MAX_RECORD:
+            msg = f"larger than {MAX_RECORD} bytes"
+            raise ValueError(msg)
+        document = json.loads(text)
+    except (KeyError, binascii.Error, OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         msg = f"release record {secret['metadata']['name']} cannot be read: {type(error).__name__}"
         raise ValueError(msg) from error
     return dict(document)
@@ -61,16 +72,29 @@ def workloads_in(manifest: str) -> Iterable[tuple[str, str]]:
 
 
 def parse_manifests(text: str) -> list[dict[str, Any]]:
-    """The objects of a multi-document YAML text. The slow loader is meant: the fast one dies of deep nesting."""
+    """The objects of a multi-document YAML text. Raises ValueError when it is none, far too large or far too deep.
+
+    Depth is counted first: the fast loader overruns its stack where the slow one raises RecursionError.
+    """
     if len(text) > MAX_MANIFEST:
         msg = f"the rendered manifests are {len(text)} characters long; at most {MAX_MANIFEST} are taken"
         raise ValueError(msg)
     try:
-        found = list(yaml.safe_load_all(text))
+        _refuse_depth(text)
+        found = list(yaml.load_all(text, Loader=FastLoader))
     except (yaml.YAMLError, RecursionError) as error:
         msg = f"the rendered manifests are no YAML: {error}"
         raise ValueError(msg) from error
     return [document for document in found if isinstance(document, dict) and document.get("metadata")]
+
+
+def _refuse_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=FastLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            msg = f"the rendered manifests are nested deeper than {MAX_DEPTH} levels"
+            raise ValueError(msg)
 
 
 def _moment(text: Any) -> datetime | None:

@@ -8,6 +8,10 @@ from typing import Any, Protocol
 from pilotage.kube.resources import Resource
 
 
+# Named here because a method `list` hides the type inside the classes.
+Objects = list[dict[str, Any]]
+
+
 class ApiError(Exception):
     """The API server refused a request, or did not answer it."""
 
@@ -95,9 +99,9 @@ class Cluster(Protocol):
         labels: str | None = None,
         fields: str | None = None,
         acting_as: str | None = None,
-    ) -> list[dict[str, Any]]: ...
+    ) -> Objects: ...
 
-    async def list_metadata(self, resource: Resource, *, labels: str | None = None) -> list[dict[str, Any]]: ...
+    async def list_metadata(self, resource: Resource, *, labels: str | None = None) -> Objects: ...
 
     async def apply(
         self, resource: Resource, body: Mapping[str, Any], *, acting_as: str | None = None

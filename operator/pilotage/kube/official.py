@@ -14,7 +14,7 @@ from kubernetes.aio import client as official
 from kubernetes.aio import config as official_config
 from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME
 
-from pilotage.kube.client import ApiError, Unavailable, error_from
+from pilotage.kube.client import ApiError, Objects, Unavailable, error_from
 from pilotage.kube.resources import Resource
 
 FIELD_MANAGER: Final = "pilotage"
@@ -27,6 +27,7 @@ APPLY: Final = "application/apply-patch+yaml"
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 ObserveRequest = Callable[[str, int], None]
+Query = list[tuple[str, str]]
 
 
 async def connect(
@@ -35,9 +36,9 @@ async def connect(
     """A connection as the pod's service account, or as a kubeconfig says (KUBECONFIG or the usual place by default)."""
     configuration = official.Configuration()
     if kubeconfig is None and os.environ.get(SERVICE_HOST_ENV_NAME):
-        official_config.load_incluster_config(configuration)
+        official_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     else:
-        await official_config.load_kube_config(
+        await official_config.load_kube_config(  # type: ignore[no-untyped-call]
             config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
         )
     configuration.connection_pool_maxsize = 64
@@ -74,7 +75,7 @@ class OfficialCluster:
         labels: str | None = None,
         fields: str | None = None,
         acting_as: str | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> Objects:
         """All objects that match, in one consistent read."""
         query = [("labelSelector", labels)] if labels else []
         query += [("fieldSelector", fields)] if fields else []
@@ -82,7 +83,7 @@ class OfficialCluster:
         kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         return [kind | item for item in answer.get("items") or []]
 
-    async def list_metadata(self, resource: Resource, *, labels: str | None = None) -> list[dict[str, Any]]:
+    async def list_metadata(self, resource: Resource, *, labels: str | None = None) -> Objects:
         """The metadata of all objects that match, across namespaces."""
         query = [("labelSelector", labels)] if labels else []
         answer = await self._json("GET", resource.path(), query=query, accept=METADATA_ONLY)
@@ -180,7 +181,7 @@ class OfficialCluster:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._api.close()  # type: ignore[no-untyped-call]
 
     async def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         data = await self._request(method, path, **arguments)
@@ -193,7 +194,7 @@ class OfficialCluster:
         path: str,
         *,
         body: Mapping[str, Any] | None = None,
-        query: list[tuple[str, str]] | None = None,
+        query: Query | None = None,
         content_type: str = JSON,
         accept: str = JSON,
         acting_as: str | None = None,
@@ -216,7 +217,7 @@ class OfficialCluster:
         raise AssertionError(method)
 
     async def _once(
-        self, method: str, path: str, headers: dict[str, str], body: Any, query: list[tuple[str, str]]
+        self, method: str, path: str, headers: dict[str, str], body: Any, query: Query
     ) -> bytes:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
@@ -229,7 +230,7 @@ class OfficialCluster:
                     auth_settings=["BearerToken"],
                 )
                 answer = await self._api.call_api(method, url, sent, content, _request_timeout=REQUEST_TIMEOUT)
-                data: bytes = await answer.read()
+                data: bytes = await answer.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._observe(method, 0)
             raise Unavailable(0, type(error).__name__, str(error) or "no answer in time") from error
@@ -257,4 +258,4 @@ def _retry_after(answer: Any) -> float | None:
 def _pause(attempt: int, error: ApiError) -> float:
     if error.retry_after is not None:
         return min(error.retry_after, REQUEST_TIMEOUT)
-    return min(LONGEST_PAUSE, 0.2 * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
+    return min(LONGEST_PAUSE, 0.2 * float(2**attempt)) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from pilotage.kube.client import Objects
 from pilotage.kube.resources import Resource
 
 
@@ -84,13 +85,13 @@ class Store:
         """The object as last seen, or None."""
         return self._bodies.get((resource.plural, namespace, name))
 
-    def list(self, resource: Resource, namespace: str | None = None) -> list[dict[str, Any]]:
+    def list(self, resource: Resource, namespace: str | None = None) -> Objects:
         """All objects of the kind, of one namespace or of all."""
         if namespace is not None:
             return list(self._namespaces.get((resource.plural, namespace), {}).values())
         return [body for place, body in self._bodies.items() if place[0] == resource.plural]
 
-    def by_label(self, resource: Resource, namespace: str, label: str, value: str) -> list[dict[str, Any]]:
+    def by_label(self, resource: Resource, namespace: str, label: str, value: str) -> Objects:
         """The objects of the namespace whose label has that value."""
         return [
             body
@@ -98,7 +99,7 @@ class Store:
             if (body["metadata"].get("labels") or {}).get(label) == value
         ]
 
-    def by_owner(self, resource: Resource, namespace: str, uid: str) -> list[dict[str, Any]]:
+    def by_owner(self, resource: Resource, namespace: str, uid: str) -> Objects:
         """The objects of the namespace that name this uid as an owner."""
         return [
             body
@@ -106,17 +107,17 @@ class Store:
             if any(owner.get("uid") == uid for owner in body["metadata"].get("ownerReferences") or [])
         ]
 
-    def missing(self, resource: Resource, listed: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def missing(self, resource: Resource, listed: Iterable[Mapping[str, Any]]) -> Objects:
         """Of the listed metadata, what the store does not hold yet."""
-        absent = []
+        absent: Objects = []
         for item in listed:
             metadata = item["metadata"]
             known = self.get(resource, metadata.get("namespace", ""), metadata["name"])
             if known is None or known["metadata"].get("uid") != metadata.get("uid"):
-                absent.append(item)
+                absent.append(dict(item))
         return absent
 
-    def vanished(self, resource: Resource, listed: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def vanished(self, resource: Resource, listed: Iterable[Mapping[str, Any]]) -> Objects:
         """Of the objects held, those that the list no longer names."""
         there = {item["metadata"].get("uid") for item in listed}
         return [body for body in self.list(resource) if body["metadata"].get("uid") not in there]

@@ -72,7 +72,8 @@ def decide(facts: ImplementationFacts) -> Decision:
     if facts.body["metadata"].get("deletionTimestamp"):
         return _decide_deletion(spec, facts)
     previous = ImplementationStatus.model_validate(facts.body.get("status") or {})
-    same_generation = previous.observed_generation == facts.body["metadata"].get("generation")
+    generation = facts.body["metadata"].get("generation")
+    same_generation = any(found.observed_generation == generation for found in previous.conditions)
     before = {module.name: module for module in previous.modules}
     waves = assign_waves(spec.modules)
     problem = facts.problem or _cycle(spec, facts, waves)
@@ -238,9 +239,10 @@ def _status(
     wanted = [*standing_conditions(standing), _environment_condition(facts)]
     if live == len(spec.modules):
         wanted.append(condition(ConditionType.LIVE, status=True, reason=Reason.ALL_LIVE, message="every module is live"))
-    observed = standing.progress in {Progress.READY, Progress.STALLED, Progress.WAITING, Progress.SUSPENDED}
+    # As Flux does: an object that is still under way has not been observed to its end.
+    settled = standing.progress is not Progress.WAITING
     return ImplementationStatus(
-        observed_generation=generation if observed else -1,
+        observed_generation=generation if settled else (body.get("status") or {}).get("observedGeneration", -1),
         phase=_phase(spec, facts, problem, turn),
         wave=turn.open_wave,
         live=f"{live}/{len(spec.modules)}",

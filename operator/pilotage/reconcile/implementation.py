@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 async def reconcile(context: Context, key: Key) -> float | None:
     """One pass over one Implementation. Returns in how many seconds to look again; None: wait for events."""
-    body = context.store.get(IMPLEMENTATIONS, key.namespace, key.name)
+    body: Mapping[str, Any] | None = context.store.get(IMPLEMENTATIONS, key.namespace, key.name)
     if body is None:
         context.rollout.metrics.forget_implementation(key.namespace, key.name)
         context.rollout.inputs.forget(key)

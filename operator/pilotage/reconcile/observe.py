@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pilotage.api.v1alpha1.acceptancecheck import Gate
 from pilotage.api.v1alpha1.common import RETRY_AT
-from pilotage.api.v1alpha1.implementation import ImplementationSpec, ModuleSpec
+from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleSpec
 from pilotage.kube.resources import ACCEPTANCE_CHECKS, MIGRATION_JOBS, NAMESPACES
 from pilotage.plan.acceptance import gate_verdict
 from pilotage.plan.delivery import ReleaseFacts
@@ -47,7 +47,8 @@ async def observe(context: Context, body: Mapping[str, Any]) -> ImplementationFa
     migrations = observe_migrations(context, namespace)
     checks = observe_checks(context, namespace, dict(zip([m.name for m in spec.modules], modules, strict=True)))
     if deleting:
-        assessment, pending = (), ""
+        assessment: Sequence[AssessmentCheck] = ()
+        pending = ""
     else:
         assessment, pending = await assess_environment(context, body, spec, inputs, account)
     wanted = {release_name(name, module) for module in spec.modules}

@@ -9,9 +9,16 @@ from typing import Any
 
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL, RETRY_AT
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, Connection, ImplementationSpec
-from pilotage.evidence.probe_job import build_probe_job, probe_result
+from pilotage.evidence.probe_job import (
+    JOB_NAME_LABEL,
+    UnreadableAnswer,
+    belongs_to,
+    build_probe_job,
+    probe_finished,
+    read_answers,
+)
 from pilotage.kube.client import Conflict, NotFound
-from pilotage.kube.resources import JOBS, SECRETS
+from pilotage.kube.resources import JOBS, PODS, SECRETS
 from pilotage.plan.conditions import parse_timestamp
 from pilotage.plan.preflight import ConnectionProbe, EnvironmentFacts, assess
 from pilotage.reconcile.context import Context
@@ -62,14 +69,26 @@ async def _probe(
     if job is None:
         await _start_probe(context, body, connection, name, account)
         return ConnectionProbe(connection.name, reachable=None)
-    result = probe_result(context.store, job)
-    if result is None:
+    if not belongs_to(job, body):
+        text = f"Job {name} is there and belongs to somebody else: delete it"
+        return ConnectionProbe(connection.name, reachable=False, message=text)
+    if not probe_finished(job):
         return ConnectionProbe(connection.name, reachable=None)
-    error = next((found.error for found in result if found.error), None)
+    error = _error_in(context, job)
     if error is None:
         return ConnectionProbe(connection.name, reachable=True)
     await _forget_late(context, job, account)
     return ConnectionProbe(connection.name, reachable=False, message=error)
+
+
+def _error_in(context: Context, job: Mapping[str, Any]) -> str | None:
+    metadata = job["metadata"]
+    pods = context.store.by_label(PODS, metadata["namespace"], JOB_NAME_LABEL, metadata["name"])
+    try:
+        answers = read_answers(job, pods)
+    except UnreadableAnswer as error:
+        return str(error)
+    return next((answer.error for answer in answers.values() if answer.error), None)
 
 
 def _job_name(body: Mapping[str, Any], connection: Connection, version: str) -> str:
@@ -87,10 +106,12 @@ async def _start_probe(
         owner=body,
         secret=connection.secret_ref.name,
         image=context.settings.engine_image,
-        image_pull_policy=context.settings.image_pull_policy,
+        pull_policy=context.settings.image_pull_policy,
         probe={"connect": True},
         labels={IMPLEMENTATION_LABEL: body["metadata"]["name"]},
     )
+    # The Job is the record of the answer: it stays as long as its Implementation.
+    del job["spec"]["ttlSecondsAfterFinished"]
     try:
         created = await context.cluster.create(JOBS, job, acting_as=account)
     except Conflict:

@@ -100,7 +100,8 @@ async def _ask_child(modules: Sequence[ModuleTemplate], request: bytes) -> Rende
     if output is None:
         return _for_all(modules, f"the rendered values are larger than {MAX_ANSWER} bytes")
     if process.returncode != 0:
-        return _for_all(modules, "the templates were stopped: too much memory or processor time; look for a huge expression")
+        message = "the templates were stopped: too much memory or processor time; look for a huge expression"
+        return _for_all(modules, message)
     document = json.loads(output)
     errors = {name: RenderError(*parts) for name, parts in document["errors"].items()}
     return Rendered(document["rendered"], errors)

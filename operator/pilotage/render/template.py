@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from jinja2 import StrictUndefined, TemplateError, Undefined, UndefinedError
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 OPEN: Final = "[["
 CLOSE: Final = "]]"
@@ -70,7 +71,9 @@ class ExpressionEnvironment(ImmutableSandboxedEnvironment):
         return False
 
 
-def evaluate(environment: ExpressionEnvironment, tree: Any, context: Mapping[str, Any], path: str, depth: int = 0) -> Any:
+def evaluate(
+    environment: ExpressionEnvironment, tree: Any, context: Mapping[str, Any], path: str, depth: int = 0
+) -> Any:
     """The structure with its expressions replaced by their values. Raises LeafError with the path of the leaf."""
     if depth > MAX_DEPTH:
         raise LeafError("TemplateError", path, f"nested deeper than {MAX_DEPTH} levels")

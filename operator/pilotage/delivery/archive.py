@@ -1,0 +1,159 @@
+"""Looks at a chart archive before Helm does: regular files only, bounded, and schemas that refer to nothing outside."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+import zlib
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any, Final
+
+import yaml
+
+MAX_PACKED: Final = 10 * 1024 * 1024
+MAX_UNPACKED: Final = 50 * 1024 * 1024
+MAX_ENTRIES: Final = 5000
+MAX_METADATA: Final = 64 * 1024
+MAX_SCHEMA: Final = 1024 * 1024
+MAX_NESTING: Final = 3  # a chart's packed dependencies, and theirs
+
+# Helm carries these with it; any other dialect it would fetch.
+KNOWN_DIALECTS: Final = frozenset(
+    {
+        "http://json-schema.org/schema",
+        "https://json-schema.org/schema",
+        *(f"{scheme}://json-schema.org/draft-{n:02}/schema" for scheme in ("http", "https") for n in (4, 6, 7)),
+        *(f"{scheme}://json-schema.org/draft/{y}/schema" for scheme in ("http", "https") for y in ("2019-09", "2020-12")),
+    }
+)
+REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+class ChartError(Exception):
+    """A chart that cannot be used; `reason` for machines, the message with what to do."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass
+class _Budget:
+    """What is left for an archive and the archives inside it."""
+
+    entries: int = MAX_ENTRIES
+    size: int = MAX_UNPACKED
+
+    def spend(self, entries: int, size: int) -> None:
+        self.entries -= entries
+        self.size -= size
+        if self.entries < 0 or self.size < 0:
+            raise _refused(f"the archive unpacks to more than {MAX_ENTRIES} files or {MAX_UNPACKED} bytes")
+
+
+class _Unpacked(io.RawIOBase):
+    """The unpacked stream; raises as soon as more comes out than the budget allows, headers included."""
+
+    def __init__(self, packed: IO[bytes], budget: _Budget) -> None:
+        self._packed = packed
+        self._budget = budget
+
+    def read(self, size: int = -1) -> bytes:
+        part = self._packed.read(min(size, 65536) if size >= 0 else 65536)
+        self._budget.spend(0, len(part))
+        return part
+
+
+def inspect_archive(data: bytes) -> dict[str, Any]:
+    """The archive's Chart.yaml, of which name and version are certain to be texts.
+
+    Raises ChartError for anything but a bounded archive of regular files whose value schemas refer only to themselves.
+    Charts packed inside it are looked at in the same way and out of the same budget.
+    """
+    return _inspect(data, _Budget(), MAX_NESTING)
+
+
+def _inspect(data: bytes, budget: _Budget, nesting: int) -> dict[str, Any]:
+    if len(data) > MAX_PACKED:
+        raise _refused(f"the archive is larger than {MAX_PACKED} bytes")
+    if nesting == 0:
+        raise _refused("charts are packed inside charts too deeply")
+    metadata: Any = None
+    try:
+        with (
+            gzip.open(io.BytesIO(data)) as packed,
+            tarfile.open(fileobj=_Unpacked(packed, budget), mode="r|") as archive,
+        ):
+            for member in archive:
+                budget.spend(1, 0)
+                place = _place_of(member)
+                if place.name == "values.schema.json":
+                    _refuse_outside_references(_content(archive, member, MAX_SCHEMA))
+                elif place.name == "Chart.yaml" and len(place.parts) == 2:
+                    metadata = yaml.safe_load(_content(archive, member, MAX_METADATA))
+                elif len(place.parts) == 3 and place.parts[1] == "charts" and place.suffix in {".tgz", ".gz"}:
+                    _inspect(_content(archive, member, MAX_PACKED), budget, nesting - 1)
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise _refused(f"the archive is no packaged chart: {type(error).__name__}: {str(error)[:200]}") from error
+    return _checked(metadata)
+
+
+def _checked(metadata: Any) -> dict[str, Any]:
+    if not isinstance(metadata, dict):
+        raise _refused("the archive holds no Chart.yaml: make it with `helm package`")
+    for field in ("name", "version"):
+        text = metadata.get(field)
+        if not isinstance(text, str) or not text or len(text) > 250:
+            raise _refused(f"Chart.yaml has no {field}, or one that is no text")
+    return metadata
+
+
+def _place_of(member: tarfile.TarInfo) -> PurePosixPath:
+    place = PurePosixPath(member.name)
+    if not (member.isfile() or member.isdir()):
+        raise _refused(f"{member.name[:200]} is a link or device: a chart holds regular files only")
+    # Helm takes a backslash for a separator, so that it would see other names than we do.
+    if place.is_absolute() or ".." in place.parts or "\\" in member.name:
+        raise _refused(f"{member.name[:200]} points outside the chart")
+    return place
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, limit: int) -> bytes:
+    if member.size > limit:
+        raise _refused(f"{member.name[:200]} is larger than {limit} bytes")
+    opened = archive.extractfile(member)
+    return opened.read() if opened else b""
+
+
+def _refuse_outside_references(text: bytes) -> None:
+    try:
+        pending = [json.loads(text)]
+    except (ValueError, RecursionError) as error:
+        raise _refused(f"values.schema.json is no JSON: {error}") from error
+    while pending:
+        node = pending.pop()
+        if isinstance(node, list):
+            pending += node
+        elif isinstance(node, dict):
+            _refuse_outside(node)
+            pending += list(node.values())
+
+
+def _refuse_outside(node: dict[str, Any]) -> None:
+    for keyword in REFERENCES:
+        reference = node.get(keyword)
+        if isinstance(reference, str) and not reference.startswith("#"):
+            raise _refused(
+                f"values.schema.json refers to {reference[:200]}: only references into the schema itself (#...) are taken"
+            )
+    dialect = node.get("$schema")
+    if isinstance(dialect, str) and dialect.removesuffix("#") not in KNOWN_DIALECTS:
+        raise _refused(f"values.schema.json is written in {dialect[:200]}: use a published JSON Schema draft")
+
+
+def _refused(message: str) -> ChartError:
+    return ChartError("ChartRefused", message)

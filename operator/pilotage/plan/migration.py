@@ -1,0 +1,366 @@
+"""Decides about a MigrationJob: what it waits for, which Job comes next, and what its run says in the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus, ModuleState
+from pilotage.api.v1alpha1.migrationjob import (
+    CheckResult,
+    Counts,
+    ErrorCount,
+    MigrationJobSpec,
+    MigrationJobStatus,
+    MigrationPhase,
+    MigrationProgress,
+    ObjectCounts,
+    RunRecord,
+    spec_problem,
+)
+from pilotage.plan.conditions import Progress, Standing, merge_conditions, shorten, standing_conditions, timestamp
+from pilotage.plan.facts import Problem
+
+SILENCE: Final = timedelta(seconds=60)
+LOOK_WHILE_LOADING: Final = timedelta(seconds=2)
+LOOK_FOR_REMEDY: Final = timedelta(seconds=15)
+MAX_NAME: Final = 63
+MAX_RUNS: Final = 10
+OPERATIONAL_FIELDS: Final = frozenset({"parallelism", "resources", "deadline"})
+ENDED: Final = frozenset(
+    {MigrationPhase.SUCCEEDED, MigrationPhase.REJECTED, MigrationPhase.FAILED, MigrationPhase.PAUSED}
+)
+RUNNING_STATES: Final = frozenset(
+    {
+        ModuleState.MIGRATING,
+        ModuleState.VERIFYING,
+        ModuleState.PREPARED,
+        ModuleState.CUTTING_OVER,
+        ModuleState.LIVE,
+        ModuleState.STABLE,
+        ModuleState.ACCEPTED,
+    }
+)
+
+
+class Stage(StrEnum):
+    """The Jobs of a run, in this order."""
+
+    PLAN = "plan"
+    LOAD = "load"
+    REPORT = "report"
+
+
+PHASES: Final = {
+    Stage.PLAN: MigrationPhase.PLANNING,
+    Stage.LOAD: MigrationPhase.LOADING,
+    Stage.REPORT: MigrationPhase.RECONCILING,
+}
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """One stage's Job as it stands. `answer` is the last word of one of its pods, `pod_problem` why none runs."""
+
+    complete: bool = False
+    failed: bool = False
+    failure: str = ""
+    foreign: bool = False
+    running: bool = False
+    quiet_since: datetime | None = None
+    answer: Mapping[str, Any] | None = None
+    pod_problem: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, well or badly."""
+        return self.complete or self.failed
+
+
+@dataclass(frozen=True)
+class MigrationJobFacts:
+    """Everything that the decision rests on. `problem` is what stands in the way in the tenant's namespace."""
+
+    body: Mapping[str, Any]
+    now: datetime
+    retry_at: str = ""
+    implementation: Mapping[str, Any] | None = None
+    problem: Problem | None = None
+    dependencies: Mapping[str, str | None] = field(default_factory=dict)
+    stages: Mapping[Stage, StageFacts] = field(default_factory=dict)
+    progress: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class MigrationDecision:
+    """The status to write, the stage whose Job is to be created, and when to look again (None: wait for events)."""
+
+    status: dict[str, Any]
+    start: Stage | None = None
+    again: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What names a run: the same object, spec and attempt lead to the same Jobs, whoever asks and however often."""
+
+    run: str
+    spec_digest: str
+    token: str
+
+    def job_name(self, name: str, stage: Stage | str) -> str:
+        """Name of the Job of one stage."""
+        return f"{name.replace('.', '-')[:40].strip('-')}-{stage}-{self.token}"
+
+
+def identify(body: Mapping[str, Any], retry_at: str) -> RunIdentity:
+    """The run that this object asks for now. How it is run (workers, resources, deadline) is not part of it."""
+    content = {name: value for name, value in body["spec"].items() if name not in OPERATIONAL_FIELDS}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    uid = body["metadata"]["uid"]
+    run = uuid.UUID(hashlib.sha256(f"{uid}/{digest}".encode()).hexdigest()[:32])
+    token = hashlib.sha256(f"{uid}/{digest}/{retry_at}".encode()).hexdigest()[:10]
+    return RunIdentity(str(run), f"sha256:{digest}", token)
+
+
+def settled(body: Mapping[str, Any], retry_at: str) -> bool:
+    """Whether the run that this object asks for is over: what succeeded never runs again for the same spec."""
+    previous = _previous(body)
+    if previous.spec_digest != identify(body, retry_at).spec_digest or previous.phase not in ENDED:
+        return False
+    return previous.phase is MigrationPhase.SUCCEEDED or (previous.last_handled_retry_at or "") == retry_at
+
+
+def decide(facts: MigrationJobFacts) -> MigrationDecision:
+    """The next step of the run, or what it waits for."""
+    body = facts.body
+    identity = identify(body, facts.retry_at)
+    previous = _previous(body)
+    if settled(body, facts.retry_at):
+        kept = previous.model_copy(update={"last_handled_retry_at": facts.retry_at or None})
+        standing = _standing_of(previous)
+        return MigrationDecision(_finish(kept, standing, facts))
+    status = _fresh(previous, identity, facts)
+    try:
+        spec = MigrationJobSpec.model_validate(body["spec"])
+        problem = spec_problem(spec)
+    except ValidationError as error:
+        spec, problem = None, str(error)
+    if len(body["metadata"]["name"]) > MAX_NAME:
+        problem = f"the name is longer than {MAX_NAME} characters"
+    if spec is None or problem:
+        return _hold(status, Standing(Progress.STALLED, "SpecInvalid", problem or ""), facts, None)
+    started = [stage for stage in Stage if stage in facts.stages]
+    for stage in started:
+        if facts.stages[stage].foreign:
+            name = identity.job_name(body["metadata"]["name"], stage)
+            text = f"Job {name} is there already and belongs to somebody else: delete it"
+            return _hold(status, Standing(Progress.STALLED, "JobNameTaken", text), facts, LOOK_FOR_REMEDY)
+    if not started or facts.stages[started[-1]].ended:
+        return _advance(status, spec, facts, started)
+    return _watch(status, facts, started[-1])
+
+
+def _advance(
+    status: MigrationJobStatus, spec: MigrationJobSpec, facts: MigrationJobFacts, started: Sequence[Stage]
+) -> MigrationDecision:
+    """The newest Job has ended, or there is none: start the next, wait for something, or conclude."""
+    if started and started[-1] is Stage.REPORT:
+        return _conclude(status, facts)
+    if started and started[-1] is Stage.PLAN and not facts.stages[Stage.PLAN].complete:
+        return _plan_failed(status, facts)
+    if standing := _waits(spec, facts, first=not started):
+        again = LOOK_FOR_REMEDY if standing.progress is Progress.STALLED else None
+        return _hold(status, standing, facts, again)
+    stage = list(Stage)[len(started)]
+    standing = Standing(Progress.WAITING, "Starting", f"the Job of stage {stage} is being started")
+    update: dict[str, Any] = {"phase": PHASES[stage]}
+    if stage is Stage.PLAN:
+        update["started_at"] = timestamp(facts.now)
+    return MigrationDecision(_finish(status.model_copy(update=update), standing, facts), stage, timedelta(seconds=1))
+
+
+def _waits(spec: MigrationJobSpec, facts: MigrationJobFacts, *, first: bool) -> Standing | None:
+    """What keeps the next Job from being started; later stages of a run that began wait for less."""
+    name = spec.implementation_ref.name
+    if facts.implementation is None:
+        return Standing(Progress.WAITING, "ImplementationMissing", f"Implementation {name} has not been applied yet")
+    implementation = ImplementationSpec.model_validate(facts.implementation["spec"])
+    if implementation.suspend:
+        return Standing(Progress.WAITING, "Suspended", f"Implementation {name} is suspended")
+    if spec.target.connection not in {found.name for found in implementation.connections}:
+        text = f"connection {spec.target.connection} is not in spec.connections of Implementation {name}"
+        return Standing(Progress.STALLED, "ConnectionUnknown", text)
+    if facts.problem:
+        return Standing(Progress.STALLED, facts.problem.reason, facts.problem.message)
+    if not first:
+        return None
+    return _waits_for_module(spec, facts.implementation, implementation) or _waits_for_others(facts)
+
+
+def _waits_for_module(
+    spec: MigrationJobSpec, body: Mapping[str, Any], implementation: ImplementationSpec
+) -> Standing | None:
+    name = spec.implementation_ref.name
+    if spec.module not in {found.name for found in implementation.modules}:
+        text = f"module {spec.module} is not in spec.modules of Implementation {name}"
+        return Standing(Progress.STALLED, "ModuleUnknown", text)
+    status = ImplementationStatus.model_validate(body.get("status") or {})
+    module = next((found for found in status.modules if found.name == spec.module), None)
+    state = module.state if module else ModuleState.PENDING
+    current = module is not None and module.release is not None and module.release.input_digest == module.desired_input
+    if state not in RUNNING_STATES or not current:
+        text = f"waits until module {spec.module} runs with its present input (it is {state})"
+        return Standing(Progress.WAITING, "ModuleNotRunning", text)
+    return None
+
+
+def _waits_for_others(facts: MigrationJobFacts) -> Standing | None:
+    for name, phase in facts.dependencies.items():
+        if phase is None:
+            return Standing(Progress.WAITING, "MigrationJobMissing", f"MigrationJob {name} has not been applied yet")
+        if phase != MigrationPhase.SUCCEEDED:
+            text = f"waits for MigrationJob {name} (it is {phase or 'not started'})"
+            return Standing(Progress.WAITING, "DependencyNotSucceeded", text)
+    return None
+
+
+def _watch(status: MigrationJobStatus, facts: MigrationJobFacts, stage: Stage) -> MigrationDecision:
+    """A Job is under way."""
+    found = facts.stages[stage]
+    again = LOOK_WHILE_LOADING if stage is Stage.LOAD else timedelta(seconds=10)
+    standing = Standing(Progress.WAITING, PHASES[stage].value, f"stage {stage} is under way")
+    if not found.running and found.quiet_since is not None:
+        quiet = facts.now - found.quiet_since
+        again = max(min(again, SILENCE - quiet), timedelta(seconds=1)) if quiet < SILENCE else LOOK_FOR_REMEDY
+        if quiet >= SILENCE:
+            why = found.pod_problem or "no event says why"
+            text = f"the Job of stage {stage} has had no running pod for {int(quiet.total_seconds())} s: {why}"
+            standing = Standing(Progress.WAITING, "PodNotRunning", text)
+    update: dict[str, Any] = {"phase": PHASES[stage]}
+    if facts.progress:
+        progress = MigrationProgress.model_validate(facts.progress)
+        update["progress"] = progress
+        update["progress_text"] = f"{progress.chunks_done}/{progress.chunks_total}"
+        if stage is Stage.LOAD and standing.reason == PHASES[stage]:
+            text = f"{progress.chunks_done} of {progress.chunks_total} chunks are done"
+            standing = Standing(Progress.WAITING, PHASES[stage].value, text)
+    return MigrationDecision(_finish(status.model_copy(update=update), standing, facts), again=again)
+
+
+def _plan_failed(status: MigrationJobStatus, facts: MigrationJobFacts) -> MigrationDecision:
+    found = facts.stages[Stage.PLAN]
+    answer = found.answer or {}
+    reason = str(answer.get("reason") or "PlanFailed")
+    message = str(answer.get("message") or found.pod_problem or found.failure or "the Job of stage plan failed")
+    return _end(status, MigrationPhase.FAILED, reason, message, {}, facts)
+
+
+def _conclude(status: MigrationJobStatus, facts: MigrationJobFacts) -> MigrationDecision:
+    """The ledger's word, as the reporter read it, decides; the workers' exit codes do not."""
+    report, load = facts.stages[Stage.REPORT], facts.stages.get(Stage.LOAD, StageFacts())
+    answer = report.answer or {}
+    outcome, reason = str(answer.get("outcome") or ""), str(answer.get("reason") or "")
+    if outcome == "Succeeded" and report.complete:
+        return _end(status, MigrationPhase.SUCCEEDED, reason or "Succeeded", "", answer, facts)
+    if outcome in {"Rejected", "Paused"}:
+        return _end(status, MigrationPhase(outcome), reason, str(answer.get("message") or ""), answer, facts)
+    if reason == "NotEnded":
+        said = load.answer or {}
+        reason = str(said.get("reason") or "WorkersFailed")
+        text = str(said.get("message") or load.pod_problem or load.failure or "the workers ended before the run did")
+        message = f"{text}; what is loaded so far is kept in the ledger, pilotage.dev/retry-at resumes it"
+        return _end(status, MigrationPhase.FAILED, reason, message, {}, facts)
+    message = str(answer.get("message") or report.pod_problem or report.failure or "the reporter gave no answer")
+    return _end(status, MigrationPhase.FAILED, reason or "ReportFailed", message, answer, facts)
+
+
+def _end(
+    status: MigrationJobStatus,
+    phase: MigrationPhase,
+    reason: str,
+    message: str,
+    answer: Mapping[str, Any],
+    facts: MigrationJobFacts,
+) -> MigrationDecision:
+    counts = Counts.model_validate(answer["counts"]) if answer.get("counts") else None
+    record = RunRecord(
+        id=status.run_id or "",
+        phase=phase,
+        spec_digest=status.spec_digest or "",
+        started_at=status.started_at,
+        finished_at=timestamp(facts.now),
+        read=counts.read if counts else 0,
+        loaded=counts.loaded if counts else 0,
+        quarantined=counts.quarantined if counts else 0,
+        certificate_digest=answer.get("certificateDigest"),
+    )
+    update: dict[str, Any] = {
+        "phase": phase,
+        "counts": counts,
+        "objects": [ObjectCounts.model_validate(found) for found in answer.get("objects") or []],
+        "checks": [CheckResult.model_validate(found) for found in answer.get("checks") or []],
+        "top_errors": [ErrorCount.model_validate(found) for found in answer.get("topErrors") or []],
+        "certificate_digest": answer.get("certificateDigest"),
+        "runs": [*status.runs, record][-MAX_RUNS:],
+    }
+    if phase is MigrationPhase.SUCCEEDED and status.progress:
+        total = status.progress.chunks_total
+        update["progress"] = status.progress.model_copy(update={"chunks_done": total})
+        update["progress_text"] = f"{total}/{total}"
+    ended = status.model_copy(update=update)
+    return MigrationDecision(_finish(ended, _standing_of(ended, reason, message), facts))
+
+
+def _standing_of(status: MigrationJobStatus, reason: str = "", message: str = "") -> Standing:
+    if status.phase is MigrationPhase.SUCCEEDED:
+        counts = status.counts or Counts()
+        text = f"{counts.read} rows read, {counts.loaded} loaded, {counts.quarantined} quarantined; the counts balance"
+        return Standing(Progress.READY, "Succeeded", text)
+    previous = next((found for found in status.conditions if found.type == "Stalled"), None)
+    if not reason and previous:
+        reason, message = previous.reason, previous.message
+    return Standing(Progress.STALLED, reason or str(status.phase), message)
+
+
+def _previous(body: Mapping[str, Any]) -> MigrationJobStatus:
+    return MigrationJobStatus.model_validate(body.get("status") or {})
+
+
+def _fresh(previous: MigrationJobStatus, identity: RunIdentity, facts: MigrationJobFacts) -> MigrationJobStatus:
+    """The status to build on: the run so far, or an empty one when another run is asked for now."""
+    same = previous.spec_digest == identity.spec_digest and (previous.last_handled_retry_at or "") == facts.retry_at
+    if same and previous.phase not in ENDED:
+        return previous
+    return MigrationJobStatus(
+        phase=MigrationPhase.WAITING,
+        run_id=identity.run,
+        spec_digest=identity.spec_digest,
+        runs=previous.runs,
+        conditions=previous.conditions,
+        last_handled_retry_at=facts.retry_at or None,
+    )
+
+
+def _hold(
+    status: MigrationJobStatus, standing: Standing, facts: MigrationJobFacts, again: timedelta | None
+) -> MigrationDecision:
+    return MigrationDecision(_finish(status, standing, facts), again=again)
+
+
+def _finish(status: MigrationJobStatus, standing: Standing, facts: MigrationJobFacts) -> dict[str, Any]:
+    generation = facts.body["metadata"].get("generation", 0)
+    before = (facts.body.get("status") or {}).get("conditions") or []
+    shown = Standing(standing.progress, standing.reason, shorten(standing.message))
+    manifest = status.to_manifest()
+    manifest["observedGeneration"] = generation
+    manifest["conditions"] = merge_conditions(before, standing_conditions(shown), generation, facts.now)
+    return {name: value for name, value in manifest.items() if value != []}
