@@ -32,6 +32,12 @@ def test_the_chart_ships_the_same_files():
     assert shipped.resolve() == REPOSITORY / "crds"
 
 
+def test_the_page_of_the_implementation_shows_the_example_as_it_is():
+    example = (REPOSITORY / "manifests/examples/implementation.yaml").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs/implementation.md").read_text(encoding="utf-8")
+    assert f"```yaml\n{example}```" in page
+
+
 def test_three_kinds_with_short_names_in_one_category():
     names = {crd["spec"]["names"]["kind"]: crd["spec"]["names"] for crd in map(build_crd, KINDS)}
     assert {kind: entry["shortNames"] for kind, entry in names.items()} == {

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
@@ -124,6 +128,19 @@ class TestRollouts:
     def test_a_status_without_a_phase_is_shown_as_unknown(self, metrics):
         metrics.observe_implementation("huasheng", "erp", {"observedGeneration": -1})
         assert series(metrics, "pilotage_implementation_phase")[0]["phase"] == "Unknown"
+
+
+def test_the_dashboard_asks_for_series_that_exist(metrics):
+    metrics.observe_implementation("huasheng", "erp", STATUS)
+    metrics.observe_reconcile("implementations", "success", 0.1)
+    metrics.observe_request("get", 200)
+    metrics.queue_observer("pilotage")
+    there = {sample.name for family in metrics.registry.collect() for sample in family.samples}
+    dashboard = json.loads((Path(__file__).parents[3] / "manifests/dashboards/pilotage.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    wanted = set(re.findall(r"[a-z]+(?:_[a-z]+){2,}", re.sub(r"histogram_quantile", "", " ".join(asked))))
+    assert len(wanted) >= 8
+    assert wanted <= there
 
 
 async def test_prometheus_can_read_what_is_served(metrics, port):
