@@ -16,7 +16,8 @@ def over_budget(connection: Connection, run: str, name: str, budget: ErrorBudget
     if budget.percent and read and (final or read >= budget.min_rows_before_percent):
         share = Decimal(100 * rows) / read
         if share > Decimal(budget.percent.rstrip("%")):
-            return f"object {name}: {rows} of {read} rows quarantined ({share:.2f}%), the budget allows {budget.percent}"
+            text = f"{rows} of {read} rows quarantined ({share:.2f}%)"
+            return f"object {name}: {text}, the budget allows {budget.percent}"
     for limit in budget.per_code:
         counted = connection.execute(
             "select count(distinct src_offset) from mig.quarantine where run_id = %s and object = %s and code = %s",

@@ -51,7 +51,8 @@ def read_columns(connection: Connection, schema: str, table: str) -> dict[str, C
     ):
         if generated:
             continue
-        columns[name] = Column(name, type_name, sql_type, **_limits(type_name, modifier), not_null=not_null, has_default=has_default)
+        limits = _limits(type_name, modifier)
+        columns[name] = Column(name, type_name, sql_type, **limits, not_null=not_null, has_default=has_default)
     return columns
 
 
@@ -66,7 +67,7 @@ def _limits(type_name: str, modifier: int) -> dict[str, int | None]:
 
 
 def require_columns(connection: Connection, schema: str, found: MigrationObject) -> dict[str, Column]:
-    """The target's columns that an object fills. Raises Halt when one is missing, or one is left out that must not be."""
+    """The target's columns that an object fills. Raises Halt when one is missing, or a needed one is left out."""
     columns = read_columns(connection, schema, found.to)
     missing = [field.to for field in found.fields if field.to not in columns]
     if missing:
@@ -82,7 +83,7 @@ def require_columns(connection: Connection, schema: str, found: MigrationObject)
         if field.reference is None and columns[field.to].field_type is None:
             raise Halt(
                 "TargetTypeUnsupported",
-                f"column {field.to} of {schema}.{found.to} has type {columns[field.to].sql_type}, which is not supported",
+                f"column {field.to} of {schema}.{found.to} has the type {columns[field.to].sql_type}: not supported",
             )
     return {field.to: columns[field.to] for field in found.fields}
 
@@ -98,9 +99,6 @@ def require_references(
         columns = read_columns(connection, schema, table)
         if reference.use not in columns:
             raise Halt("TargetColumnMissing", f"table {schema}.{table} has no column {reference.use}")
-        if reference.object:
-            matching = {other.to for other in objects[reference.object].fields}
-        else:
-            matching = set(columns)
+        matching = {other.to for other in objects[reference.object].fields} if reference.object else set(columns)
         if reference.match not in matching:
-            raise Halt("TargetColumnMissing", f"field {field.to}: {reference.match} is not a column of {table} to match")
+            raise Halt("TargetColumnMissing", f"field {field.to}: {table} has no column {reference.match} to match")

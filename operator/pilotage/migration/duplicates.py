@@ -42,9 +42,9 @@ def settle_duplicates(connection: Connection, run: str, plan: ObjectPlan) -> Non
         sequence = sql.SQL("desc" if policy is DuplicatePolicy.LAST else "asc")
         connection.execute(
             sql.SQL(
-                "update {staging} s set _outcome = 'duplicates' from (select _seq, row_number() over (partition by {key}"
-                " order by d._order {direction}, d._seq {sequence}) as place from {staging} d where d._outcome is null) r"
-                " where r._seq = s._seq and r.place > 1"
+                "update {staging} s set _outcome = 'duplicates' from ("
+                " select _seq, row_number() over (partition by {key} order by d._order {direction}, d._seq {sequence})"
+                " as place from {staging} d where d._outcome is null) r where r._seq = s._seq and r.place > 1"
             ).format(staging=staging, key=key_text(plan, "d"), direction=direction, sequence=sequence)
         )
 

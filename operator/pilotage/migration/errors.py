@@ -12,7 +12,7 @@ EXIT_TERMINATED: Final = 143
 
 
 class Halt(Exception):  # noqa: N818 (a decision, not an accident)
-    """The run cannot go on: `reason` for machines, `message` for the person who can act. Trying again changes nothing."""
+    """The run cannot go on, and trying again changes nothing: `reason` for machines, `message` for who can act."""
 
     exit_code = EXIT_BAD_PLAN
     outcome = "Failed"

@@ -49,7 +49,8 @@ returning object, chunk_id, lo, hi, line, sha256, attempt
 
 _PROGRESS: Final = """
 select count(*) filter (where state = 'done'), count(*), coalesce(sum(rows_read), 0),
-       coalesce(sum(rows_quarantined), 0), extract(epoch from now() - (select started_at from mig.run where run_id = %(run)s))
+       coalesce(sum(rows_quarantined), 0),
+       extract(epoch from now() - (select started_at from mig.run where run_id = %(run)s))
   from mig.chunk where run_id = %(run)s
 """
 

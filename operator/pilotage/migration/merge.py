@@ -156,7 +156,8 @@ def reset_sequences(connection: Connection, schema: str, plan: ObjectPlan) -> No
         if found and found[0]:
             connection.execute(
                 sql.SQL(
-                    "select setval(%s, greatest((select max({column}) from {table}), (select last_value from {sequence})))"
+                    "select setval(%s, greatest("
+                    "(select max({column}) from {table}), (select last_value from {sequence})))"
                 ).format(
                     column=sql.Identifier(field.to), table=table, sequence=sql.SQL(found[0])
                 ),

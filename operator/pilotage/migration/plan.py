@@ -195,8 +195,8 @@ def _record(
         if known and known.attempt == attempt:
             raise Halt(
                 "SourceMoved",
-                "the source, the mapping or the target's columns changed since this run was planned; set the annotation "
-                "pilotage.dev/retry-at to plan it anew (nothing has reached the target)",
+                "the source, the mapping or the target's columns changed since this run was planned; set the "
+                "annotation pilotage.dev/retry-at to plan it anew (nothing has reached the target)",
             )
         connection.execute("delete from mig.run where run_id = %s", (run,))
         connection.execute(
@@ -208,10 +208,10 @@ def _record(
             with connection.cursor().copy(
                 "copy mig.chunk (run_id, object_order, object, chunk_id, lo, hi, line, sha256) from stdin"
             ) as copy:
-                for number, chunk in enumerate(chunks[planned.definition.name]):
-                    copy.write_row(
-                        (run, planned.order, planned.definition.name, number, chunk.low, chunk.high, chunk.line, chunk.sha256)
-                    )
+                name = planned.definition.name
+                for number, chunk in enumerate(chunks[name]):
+                    place = (chunk.low, chunk.high, chunk.line, chunk.sha256)
+                    copy.write_row((run, planned.order, name, number, *place))
     return "loading"
 
 
@@ -225,6 +225,6 @@ def _create_staging(connection: Connection, planned: ObjectPlan) -> None:
     connection.execute(
         sql.SQL(
             "create table {} (_seq bigint primary key, _chunk int not null, _line bigint not null, _raw bytea not null,"
-            " _order text collate \"C\", _outcome text, {})"
+            ' _order text collate "C", _outcome text, {})'
         ).format(table, sql.SQL(", ").join(columns))
     )

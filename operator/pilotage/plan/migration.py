@@ -243,7 +243,7 @@ def _watch(status: MigrationJobStatus, facts: MigrationJobFacts, stage: Stage) -
         again = max(min(again, SILENCE - quiet), timedelta(seconds=1)) if quiet < SILENCE else LOOK_FOR_REMEDY
         if quiet >= SILENCE:
             why = found.pod_problem or "no event says why"
-            text = f"the Job of stage {stage} has had no running pod for {int(quiet.total_seconds())} s: {why}"
+            text = f"the Job of stage {stage} has had no running pod since {timestamp(found.quiet_since)}: {why}"
             standing = Standing(Progress.WAITING, "PodNotRunning", text)
     update: dict[str, Any] = {"phase": PHASES[stage]}
     if facts.progress:

@@ -131,9 +131,7 @@ def _pod(
         "image": settings.engine_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["pilotage-migrate", COMMANDS[stage], "--run-id", identity.run],
-        "args": [
-            "--attempt", retry_at, "--source-root", "/source", "--spec", f"/etc/pilotage/{SPEC_KEY}"
-        ],  # fmt: skip
+        "args": [f"--attempt={retry_at}", "--source-root=/source", f"--spec=/etc/pilotage/{SPEC_KEY}"],
         "env": [
             {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
             for variable, key in CONNECTION_VARIABLES.items()

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pilotage.evidence.probe_job import belongs_to
-from pilotage.kube.client import ApiError
+from pilotage.kube.client import ApiError, Forbidden
 from pilotage.kube.resources import EVENTS, JOBS, PODS
 from pilotage.plan.conditions import parse_timestamp
 from pilotage.plan.health import pod_problem
@@ -49,6 +49,8 @@ async def _stage(
     }
     failed = conditions.get("Failed")
     complete = "Complete" in conditions
+    if complete or failed:
+        pods = await _pods_now(context, job, pods, user)
     running = any((pod.get("status") or {}).get("phase") == "Running" for pod in pods)
     quiet_since = _quiet_since(job, pods)
     silent = not running and context.clock() - quiet_since >= SILENCE
@@ -61,7 +63,7 @@ async def _stage(
         failure=f"{failed.get('reason', '')}: {failed.get('message', '')}" if failed else "",
         running=running,
         quiet_since=quiet_since,
-        answer=_answer(pods),
+        answer=_answer(pods, complete=complete),
         pod_problem=problem,
     )
 
@@ -84,16 +86,31 @@ def _quiet_since(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> d
     return max(parse_timestamp(moment) for moment in moments)
 
 
-def _answer(pods: Iterable[dict[str, Any]]) -> Mapping[str, Any] | None:
-    answers = []
+async def _pods_now(
+    context: Context, job: Mapping[str, Any], known: list[dict[str, Any]], user: str
+) -> list[dict[str, Any]]:
+    """The pods as the API server has them: the watch may tell of a Job's end before it tells of its pods' last words."""
+    try:
+        return await context.cluster.list(
+            PODS, job["metadata"]["namespace"], labels=f"{JOB_NAME}={job['metadata']['name']}", acting_as=user
+        )
+    except Forbidden:
+        return known
+
+
+def _answer(pods: Iterable[dict[str, Any]], *, complete: bool) -> Mapping[str, Any] | None:
+    """The last word that counts: of a pod that succeeded if the Job did, else of the one that knows most."""
+    answers: list[tuple[tuple[bool, int], Mapping[str, Any]]] = []
     for pod in _newest_first(pods):
+        ended = _terminated(pod)
         try:
-            answer = json.loads(_terminated(pod).get("message") or "")
+            answer = json.loads(ended.get("message") or "")
         except ValueError:
             continue
         if isinstance(answer, dict):
-            answers.append(answer)
-    return max(answers, key=lambda answer: WEIGHT.get(str(answer.get("outcome")), 0), default=None)
+            rank = (complete and ended.get("exitCode") == 0, WEIGHT.get(str(answer.get("outcome")), 0))
+            answers.append((rank, answer))
+    return max(answers, key=lambda found: found[0])[1] if answers else None
 
 
 async def _last_event(

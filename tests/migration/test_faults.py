@@ -1,0 +1,139 @@
+"""Workers and the database die at random moments: the end is always that of an undisturbed run."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import psycopg
+import pytest
+
+from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
+from pilotage.migration import ledger
+from pilotage.migration.chunk import read_chunk
+from pilotage.migration.plan import ObjectPlan
+from pilotage.migration.worker import _write_chunk
+from tests.migration.conftest import kill, wait_for
+from tests.migration.world import World, contacts_object, customers_object, row
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(300)]
+SMALL = ("--chunk-rows", "40")
+SEEDS = range(24)
+
+
+def legacy(world: World) -> None:
+    world.spec["objects"] = [
+        customers_object(sourceDuplicates={"policy": "Last", "orderBy": "KHRQ"}, onConflict={"policy": "FillNulls"}),
+        contacts_object(),
+    ]
+    world.query("insert into party (code, name, active) values ('K00007', '旧名', true)")
+    rows = [row(number) for number in range(1, 600)]
+    rows += [row(number, KHMC=f"重复{number}", KHRQ=f"2024-06-{number % 28 + 1:02}") for number in range(1, 40)]
+    rows += [row(number, KHDJ="Z", YE="x") for number in range(700, 720)]
+    random.Random(1).shuffle(rows)
+    world.write(rows)
+    world.write([[f"13{n:05}", f"K{n % 620 + 1:05}"] for n in range(400)], "联系人.csv", header=["HM", "KHBM"])
+
+
+@pytest.fixture
+def world(server, tmp_path) -> World:
+    found = World(server, tmp_path)
+    legacy(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server, tmp_path_factory):
+    found = World(server, tmp_path_factory.mktemp("undisturbed"))
+    legacy(found)
+    assert found.call("run", *SMALL)[0] == 0
+    return found.target()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_killed_workers_and_a_crashing_database_change_nothing(world, server, undisturbed, seed):
+    chance = random.Random(seed)
+    assert world.call("plan", *SMALL)[0] == 0
+    workers = [world.start("work", "--lease", "1.5") for _ in range(2)]
+    for _ in range(chance.randint(1, 3)):
+        time.sleep(chance.uniform(0.1, 0.6))
+        if seed % 3 == 0:
+            server.stop("immediate")
+            server.start()
+        else:
+            victim = chance.randrange(len(workers))
+            kill(workers[victim])
+            workers[victim] = world.start("work", "--lease", "1.5")
+    for worker in workers:
+        output, _ = worker.communicate(timeout=90)
+        assert worker.returncode == 0, output
+    code, answer = world.call("report")
+    assert (code, answer["outcome"], answer["counts"]["balanced"]) == (0, "Succeeded", True)
+    assert world.target() == undisturbed
+
+
+def test_a_worker_killed_within_the_settlement_leaves_the_target_untouched(world, server, undisturbed):
+    assert world.call("plan", *SMALL)[0] == 0
+    with psycopg.connect(
+        host="127.0.0.1", port=server.port, dbname=world.database, user="postgres", autocommit=False
+    ) as blocker:
+        blocker.execute("lock table party in share mode")
+        worker = world.start("work")
+        wait_for(
+            lambda: world.query(
+                f"select 1 from pg_stat_activity where datname = '{world.database}' and wait_event_type = 'Lock'"
+            ),
+            "the worker never came to the merge",
+        )
+        kill(worker)
+    assert world.query("select count(*) from party") == [(1,)]
+    assert world.call("work")[0] == 0
+    assert world.target() == undisturbed
+
+
+def test_sigterm_ends_a_worker_with_143_and_another_takes_its_chunk_at_once(world, undisturbed):
+    assert world.call("plan", *SMALL)[0] == 0
+    worker = world.start("work", "--lease", "600")
+    wait_for(lambda: world.query("select 1 from mig.chunk where state = 'done'"), "no chunk was done")
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=60)
+    if worker.returncode == 0:
+        pytest.skip("the worker was done before the signal came")
+    assert worker.returncode == 143
+    started = time.monotonic()
+    assert world.call("work", "--lease", "600")[0] == 0
+    assert time.monotonic() - started < 60
+    assert world.target() == undisturbed
+
+
+def test_a_worker_that_overslept_its_lease_is_fenced_off(world, server):
+    assert world.call("plan", *SMALL)[0] == 0
+    with psycopg.connect(
+        host="127.0.0.1", port=server.port, dbname=world.database, user="postgres", autocommit=True
+    ) as zombie:
+        late = ledger.claim(zombie, world.run, "zombie", lease=-1)
+        with psycopg.connect(
+            host="127.0.0.1", port=server.port, dbname=world.database, user="postgres", autocommit=True
+        ) as other:
+            taken = ledger.claim(other, world.run, "other", lease=60)
+            assert (taken.object, taken.chunk, taken.attempt) == (late.object, late.chunk, late.attempt + 1)
+            with zombie.transaction():
+                assert not ledger.still_held(zombie, world.run, late)
+            with other.transaction():
+                assert ledger.still_held(other, world.run, taken)
+                found = ledger.read_run(other, world.run)
+                MigrationJobSpec.model_validate(found.plan["spec"])
+                plan = ObjectPlan.from_json(found.plan["objects"][0])
+                _write_chunk(other, world.run, plan, taken, read_chunk(plan, taken, world.folder, []))
+            with zombie.transaction():
+                assert not ledger.still_held(zombie, world.run, late)
+    assert world.call("work")[0] == 0
+    assert world.query("select count(*) from (select code from party group by 1 having count(*) > 1) d") == [(0,)]
+
+
+def test_a_run_that_succeeded_never_runs_again(world, undisturbed):
+    assert world.call("run", *SMALL)[0] == 0
+    assert world.call("run", *SMALL)[1]["outcome"] == "Succeeded"
+    assert world.call("run", *SMALL, "--attempt", "again")[1]["outcome"] == "Succeeded"
+    assert world.target() == undisturbed
