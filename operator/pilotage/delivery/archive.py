@@ -9,7 +9,7 @@ import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import yaml
 
@@ -22,12 +22,9 @@ MAX_NESTING: Final = 3  # a chart's packed dependencies, and theirs
 
 # Helm carries these with it; any other dialect it would fetch.
 KNOWN_DIALECTS: Final = frozenset(
-    {
-        "http://json-schema.org/schema",
-        "https://json-schema.org/schema",
-        *(f"{scheme}://json-schema.org/draft-{n:02}/schema" for scheme in ("http", "https") for n in (4, 6, 7)),
-        *(f"{scheme}://json-schema.org/draft/{y}/schema" for scheme in ("http", "https") for y in ("2019-09", "2020-12")),
-    }
+    f"{scheme}://json-schema.org/{dialect}schema"
+    for scheme in ("http", "https")
+    for dialect in ("", "draft-04/", "draft-06/", "draft-07/", "draft/2019-09/", "draft/2020-12/")
 )
 REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 
@@ -55,15 +52,15 @@ class _Budget:
             raise _refused(f"the archive unpacks to more than {MAX_ENTRIES} files or {MAX_UNPACKED} bytes")
 
 
-class _Unpacked(io.RawIOBase):
+class _Unpacked(gzip.GzipFile):
     """The unpacked stream; raises as soon as more comes out than the budget allows, headers included."""
 
-    def __init__(self, packed: IO[bytes], budget: _Budget) -> None:
-        self._packed = packed
+    def __init__(self, data: bytes, budget: _Budget) -> None:
+        super().__init__(fileobj=io.BytesIO(data))
         self._budget = budget
 
-    def read(self, size: int = -1) -> bytes:
-        part = self._packed.read(min(size, 65536) if size >= 0 else 65536)
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(min(size, 65536) if size is not None and size >= 0 else 65536)
         self._budget.spend(0, len(part))
         return part
 
@@ -84,10 +81,7 @@ def _inspect(data: bytes, budget: _Budget, nesting: int) -> dict[str, Any]:
         raise _refused("charts are packed inside charts too deeply")
     metadata: Any = None
     try:
-        with (
-            gzip.open(io.BytesIO(data)) as packed,
-            tarfile.open(fileobj=_Unpacked(packed, budget), mode="r|") as archive,
-        ):
+        with _Unpacked(data, budget) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:
                 budget.spend(1, 0)
                 place = _place_of(member)
@@ -147,9 +141,8 @@ def _refuse_outside(node: dict[str, Any]) -> None:
     for keyword in REFERENCES:
         reference = node.get(keyword)
         if isinstance(reference, str) and not reference.startswith("#"):
-            raise _refused(
-                f"values.schema.json refers to {reference[:200]}: only references into the schema itself (#...) are taken"
-            )
+            place = reference[:200]
+            raise _refused(f"values.schema.json refers to {place}: only references into the schema itself are taken")
     dialect = node.get("$schema")
     if isinstance(dialect, str) and dialect.removesuffix("#") not in KNOWN_DIALECTS:
         raise _refused(f"values.schema.json is written in {dialect[:200]}: use a published JSON Schema draft")

@@ -8,7 +8,6 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,54 +17,29 @@ from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
 from pilotage.delivery.access import ApiAccess, kubeconfig
 from pilotage.delivery.archive import ChartError
 from pilotage.delivery.chart import Chart
-from pilotage.delivery.process import Ended, child_environment, run
+from pilotage.delivery.command import (
+    AGAIN_AFTER,
+    SCHEMA_REFUSAL,
+    HelmAction,
+    HelmError,
+    arguments_of,
+    error_of,
+    last_words,
+)
+from pilotage.delivery.process import child_environment, run
 from pilotage.delivery.records import decode_record, encode_record, parse_manifests, revision_of
 from pilotage.kube.client import Cluster
 from pilotage.kube.resources import SECRETS
-from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL, ReleaseFacts, Revision
+from pilotage.plan.delivery import INPUT_LABEL, ReleaseFacts, Revision
+
+__all__ = ["HelmAction", "HelmEngine", "HelmError"]
 
 logger = logging.getLogger(__name__)
 
 ACTION_TIMEOUT: Final = 300.0
 TEMPLATE_TIMEOUT: Final = 20.0
-HISTORY: Final = 10
-AGAIN_AFTER: Final = 15.0
 
-# What Helm says when the cluster, not the input, is to blame: the same action is tried again after a while.
-TRANSIENT: Final = (
-    "unreachable", "connection refused", "connection reset", "i/o timeout", "TLS handshake", ": EOF", "etcdserver",
-    "Too Many Requests", "too many requests",
-)  # fmt: skip
-SCHEMA: Final = "meet the specifications of the schema"
 MAX_REMEMBERED: Final = 5000
-
-
-@dataclass(frozen=True)
-class HelmAction:
-    """One action on one release. `kind` is Install, Upgrade, Rollback or Uninstall."""
-
-    kind: str
-    namespace: str
-    release: str
-    account: str
-    chart: Chart | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
-    input: str = ""
-    attempt: str = "0"
-    implementation: str = ""
-    module: str = ""
-    revision: int = 0
-    timeout: float | None = None
-    redact: Callable[[str], str] = str
-
-
-@dataclass(frozen=True)
-class HelmError:
-    """Why an action failed. `until` is monotonic, when to try again; 0 holds until the input changes."""
-
-    reason: str
-    message: str
-    until: float = 0.0
 
 
 class HelmEngine:
@@ -151,7 +125,7 @@ class HelmEngine:
             config.write_text(kubeconfig(self._access, action.namespace, action.account))
             command = [
                 self._helm,
-                *_arguments(action),
+                *arguments_of(action),
                 "--namespace",
                 action.namespace,
                 "--kubeconfig",
@@ -168,7 +142,7 @@ class HelmEngine:
                 stdin=values,
                 timeout=(action.timeout or ACTION_TIMEOUT) + 30,
             )
-        return _error_of(action, ended)
+        return error_of(action, ended)
 
     async def unlock(self, namespace: str, release: str, account: str, desired_input: str) -> None:
         """Repair the record of an action that was cut off, so that the next one can start.
@@ -226,8 +200,8 @@ class HelmEngine:
             cpu_seconds=15,
         )
         if ended.code != 0:
-            text = "the chart's templates did not end in time" if ended.late else _last_words(redact(ended.errors))
-            reason = "ValuesInvalid" if SCHEMA in ended.errors else "ChartInvalid"
+            text = "the chart's templates did not end in time" if ended.late else last_words(redact(ended.errors))
+            reason = "ValuesInvalid" if SCHEMA_REFUSAL in ended.errors else "ChartInvalid"
             raise ChartError("ChartLimit" if ended.late or ended.code < 0 else reason, text)
         try:
             return parse_manifests(ended.output.decode())
@@ -240,53 +214,3 @@ class HelmEngine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _arguments(action: HelmAction) -> list[str]:
-    labels = [
-        f"{INPUT_LABEL}={action.input}",
-        f"{ATTEMPT_LABEL}={action.attempt}",
-        f"{IMPLEMENTATION_LABEL}={action.implementation}",
-    ]
-    match action.kind:
-        case "Install" | "Upgrade":
-            if action.chart is None:
-                msg = f"{action.kind} of {action.release} without a chart"
-                raise ValueError(msg)
-            return [
-                "upgrade", action.release, str(action.chart.path), "--install", "--values", "-", "--reset-values",
-                "--wait=hookOnly", "--disable-openapi-validation", "--server-side=true", "--force-conflicts",
-                "--history-max", str(HISTORY), "--labels", ",".join(labels), "--output", "json", "--hide-notes",
-            ]  # fmt: skip
-        case "Rollback":
-            return [
-                "rollback", action.release, str(action.revision), "--wait=hookOnly", "--server-side=true",
-                "--force-conflicts", "--history-max", str(HISTORY),
-            ]  # fmt: skip
-        case "Uninstall":
-            return ["uninstall", action.release, "--wait=hookOnly", "--ignore-not-found"]
-        case _:
-            msg = f"helm knows no action {action.kind}"
-            raise ValueError(msg)
-
-
-def _error_of(action: HelmAction, ended: Ended) -> HelmError | None:
-    if ended.code == 0:
-        return None
-    text = "helm did not end in time" if ended.late else _last_words(action.redact(ended.errors))
-    if ended.code < 0 and not ended.late:
-        return HelmError("HelmKilled", f"helm was killed by signal {-ended.code}", time.monotonic() + AGAIN_AFTER)
-    if any(sign in ended.errors for sign in TRANSIENT):
-        return HelmError("ClusterUnreachable", text, time.monotonic() + AGAIN_AFTER)
-    if SCHEMA in ended.errors:
-        return HelmError("ValuesInvalid", text)
-    if "forbidden" in ended.errors:
-        return HelmError("Forbidden", f"{text}. Give {action.account} the right, or change the chart")
-    return HelmError("HelmFailed", text)
-
-
-def _last_words(errors: str) -> str:
-    noise = ("level=", "time=", "WARNING")
-    lines = [line for line in errors.strip().splitlines() if line and not line.startswith(noise)]
-    return " ".join(lines[-12:]).removeprefix("Error: ")[-1000:]
-

@@ -29,11 +29,7 @@ def decode_record(secret: Mapping[str, Any]) -> dict[str, Any]:
     try:
         outer = base64.b64decode(secret["data"]["release"])
         with gzip.open(io.BytesIO(base64.b64decode(outer))) as packed:
-            text = packed.read(MAX_RECORD + 1)
-        if len(text) > MAX_RECORD:
-            msg = f"larger than {MAX_RECORD} bytes"
-            raise ValueError(msg)
-        document = json.loads(text)
+            document = json.loads(packed.read(MAX_RECORD))
     except (KeyError, binascii.Error, OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         msg = f"release record {secret['metadata']['name']} cannot be read: {type(error).__name__}"
         raise ValueError(msg) from error
