@@ -1,4 +1,4 @@
-"""Start-up and shutdown. The only module that imports kopf, which serves as event source and lifecycle, nothing more."""
+"""Start-up and shutdown. The only module that imports kopf, which is event source and lifecycle, nothing more."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def login(**arguments: Any) -> Any:
 
 
 def kopf_settings() -> kopf.OperatorSettings:
-    """kopf without memory of its own: it watches, and ends when asked."""
+    """Kopf without memory of its own: it watches, and ends when asked."""
     settings = kopf.OperatorSettings()
     settings.persistence.diffbase_storage = NullStorage()
     settings.persistence.progress_storage = NullStorage()

@@ -53,9 +53,7 @@ def test_wrong_bytes_cost_one_line_and_name_the_place(world):
     (world.folder / "客户.csv").write_bytes(b"\r\n".join(lines))
     code, answer = world.call("run")
     assert (code, answer["counts"]["loaded"], answer["counts"]["quarantined"]) == (0, 2, 1)
-    [(error, value, message, stored)] = world.query(
-        "select code, bad_value, message, src_raw from mig.quarantine"
-    )
+    [(error, value, message, stored)] = world.query("select code, bad_value, message, src_raw from mig.quarantine")
     offset = len(lines[0]) + len(lines[1]) + 4 + len("K00002,")
     assert (error, value, bytes(stored)) == ("E_ENCODING", "FF", lines[2] + b"\r\n")
     assert f"byte offset {offset}:" in message
@@ -152,7 +150,9 @@ def test_references_lead_to_loaded_rows_and_orphans_are_quarantined(world):
 
 def test_a_reference_to_a_table_stores_the_column_asked_for(world):
     contacts = contacts_object()
-    contacts["fields"].append({"to": "kind", "from": "LX", "reference": {"table": "kind", "match": "name", "use": "code"}})
+    contacts["fields"].append(
+        {"to": "kind", "from": "LX", "reference": {"table": "kind", "match": "name", "use": "code"}}
+    )
     world.spec["objects"] = [customers_object(), contacts]
     world.write([row(1)])
     world.write([["138", "K00001", "乙"]], "联系人.csv", header=["HM", "KHBM", "LX"])
@@ -207,9 +207,7 @@ def test_a_trigger_that_changes_amounts_is_found_by_the_control_total(world):
         "create function halve() returns trigger language plpgsql as $$ begin new.balance := new.balance / 2;"
         " return new; end $$; create trigger halve before insert on party for each row execute function halve()"
     )
-    world.spec["reconcile"] = [
-        {"name": "balance", "object": "customers", "type": "ControlTotal", "field": "balance"}
-    ]
+    world.spec["reconcile"] = [{"name": "balance", "object": "customers", "type": "ControlTotal", "field": "balance"}]
     world.write([row(1), row(2)])
     assert world.call("run")[1]["reason"] == "ReconciliationFailed"
     assert world.query("select count(*) from party") == [(0,)]

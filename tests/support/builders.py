@@ -31,7 +31,10 @@ def a_module(name: str, *depends_on: str, **fields: Any) -> dict[str, Any]:
 
 
 def an_implementation(
-    *modules: dict[str, Any], status: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None, **spec: Any
+    *modules: dict[str, Any],
+    status: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    **spec: Any,
 ) -> dict[str, Any]:
     return {
         "apiVersion": "pilotage.dev/v1alpha1",
@@ -84,7 +87,13 @@ def a_check(
     name: str, gate: str = "ConfigurationReady", passed: Sequence[str] = (), modules: Sequence[str] = (), **fields: Any
 ) -> CheckFacts:
     verdicts = {module: CheckVerdict(passed=True, phase="Passed", message="") for module in passed}
-    return CheckFacts(name=name, gate=gate, implementation=fields.pop("implementation", "erp"), modules=tuple(modules), verdicts=verdicts)
+    return CheckFacts(
+        name=name,
+        gate=gate,
+        implementation=fields.pop("implementation", "erp"),
+        modules=tuple(modules),
+        verdicts=verdicts,
+    )
 
 
 def facts(body: dict[str, Any], modules: Mapping[str, ModuleFacts], **fields: Any) -> ImplementationFacts:

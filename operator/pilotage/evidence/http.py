@@ -31,7 +31,7 @@ class Answer:
     problem: str = ""
 
 
-class SourceUnusable(Exception):  # noqa: N818 (a finding about the source, reported as such)
+class SourceUnusable(Exception):
     """The source cannot be asked at all."""
 
 

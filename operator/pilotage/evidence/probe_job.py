@@ -34,7 +34,7 @@ class ProbeAnswer:
     error: str | None = None
 
 
-class UnreadableAnswer(Exception):  # noqa: N818 (it names what is there instead of an answer)
+class UnreadableAnswer(Exception):
     """The Job ended without an answer; the message says how."""
 
 

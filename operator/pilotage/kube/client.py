@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from pilotage.kube.resources import Resource
 
-
 # Named here because a method `list` hides the type inside the classes.
 Objects = list[dict[str, Any]]
 
@@ -15,9 +14,7 @@ Objects = list[dict[str, Any]]
 class ApiError(Exception):
     """The API server refused a request, or did not answer it."""
 
-    def __init__(
-        self, status: int, reason: str, message: str, causes: Sequence[Mapping[str, Any]] = ()
-    ) -> None:
+    def __init__(self, status: int, reason: str, message: str, causes: Sequence[Mapping[str, Any]] = ()) -> None:
         super().__init__(f"{status} {reason}: {message}")
         self.status = status
         self.reason = reason
@@ -26,15 +23,15 @@ class ApiError(Exception):
         self.retry_after: float | None = None
 
 
-class NotFound(ApiError):  # noqa: N818 (named as the API names it)
+class NotFound(ApiError):
     """404: the object is not there."""
 
 
-class Conflict(ApiError):  # noqa: N818
+class Conflict(ApiError):
     """409: it is there already, or it changed since it was read. Look again."""
 
 
-class Forbidden(ApiError):  # noqa: N818
+class Forbidden(ApiError):
     """403: the acting account may not."""
 
     @property
@@ -43,11 +40,11 @@ class Forbidden(ApiError):  # noqa: N818
         return any(cause.get("reason") == "NamespaceTerminating" for cause in self.causes)
 
 
-class Invalid(ApiError):  # noqa: N818
+class Invalid(ApiError):
     """Refused for its content: the same request fails for ever and is not retried."""
 
 
-class Unavailable(ApiError):  # noqa: N818
+class Unavailable(ApiError):
     """No usable answer: overload, outage, broken connection. Whether a write happened is unknown."""
 
 

@@ -14,7 +14,7 @@ from pilotage.kube.resources import LEASES
 logger = logging.getLogger(__name__)
 
 
-class LeaseLost(Exception):  # noqa: N818 (an event, not an error of the code)
+class LeaseLost(Exception):
     """The Lease could not be renewed in time, or somebody else holds it. Stop writing at once."""
 
 
@@ -51,7 +51,7 @@ class LeaseElector:
 
     async def acquire(self) -> None:
         """Return once the Lease is ours."""
-        while not await self._try_acquire():
+        while not await self._try_acquire():  # noqa: ASYNC110 (the Lease is elsewhere; no event tells)
             await asyncio.sleep(self._retry_period)
         logger.info("the Lease %s/%s is held as %s", self._namespace, self._name, self._identity)
 

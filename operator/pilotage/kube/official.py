@@ -130,7 +130,9 @@ class OfficialCluster:
             raise ValueError(msg)
         path = resource.path(metadata.get("namespace"), metadata["name"], subresource)
         complete = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
-        return await self._json("PUT", path, body=complete, query=[("fieldManager", FIELD_MANAGER)], acting_as=acting_as)
+        return await self._json(
+            "PUT", path, body=complete, query=[("fieldManager", FIELD_MANAGER)], acting_as=acting_as
+        )
 
     async def delete(
         self,
@@ -216,9 +218,7 @@ class OfficialCluster:
                 await asyncio.sleep(_pause(attempt, error))
         raise AssertionError(method)
 
-    async def _once(
-        self, method: str, path: str, headers: dict[str, str], body: Any, query: Query
-    ) -> bytes:
+    async def _once(self, method: str, path: str, headers: dict[str, str], body: Any, query: Query) -> bytes:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 _, url, sent, content, _ = await self._api.param_serialize(

@@ -124,6 +124,6 @@ class Store:
 
 
 def _version(metadata: Mapping[str, Any]) -> int:
-    """resourceVersions are ordered within one object; a server that gives none orders nothing."""
+    """ResourceVersions are ordered within one object; a server that gives none orders nothing."""
     text = str(metadata.get("resourceVersion") or "0")
     return int(text) if text.isdigit() else 0

@@ -28,7 +28,7 @@ _TARGET_TYPES: Final = {
 }
 
 
-class Refused(ValueError):  # noqa: N818 (it says what became of the value)
+class Refused(ValueError):
     """A value is not of its type; `code` is the stable name of the reason."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -11,7 +11,7 @@ EXIT_REJECTED: Final = 44
 EXIT_TERMINATED: Final = 143
 
 
-class Halt(Exception):  # noqa: N818 (a decision, not an accident)
+class Halt(Exception):
     """The run cannot go on, and trying again changes nothing: `reason` for machines, `message` for who can act."""
 
     exit_code = EXIT_BAD_PLAN

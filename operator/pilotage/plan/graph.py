@@ -17,7 +17,7 @@ def build_graph(
     """Who waits for whom, as text nodes that a person can read.
 
     A module is two nodes: it *starts* once its dependencies are live and its wave is open; it is *live* once it
-    started, its migrations succeeded and its checks passed. A wave opens when every module of all earlier waves is live.
+    started, its migrations succeeded and its checks passed. A wave opens when all earlier waves' modules are live.
     """
     listed = list(modules)
     graph: dict[str, list[str]] = {}

@@ -145,7 +145,9 @@ def _standing(spec: ImplementationSpec, facts: ImplementationFacts, problem: Pro
         return Standing(Progress.STALLED, problem.reason, problem.message)
     failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
     if failed:
-        return Standing(Progress.STALLED, Reason.PREFLIGHT_FAILED, "; ".join(_preflight_text(check) for check in failed))
+        return Standing(
+            Progress.STALLED, Reason.PREFLIGHT_FAILED, "; ".join(_preflight_text(check) for check in failed)
+        )
     stuck = [(name, view) for name, view in turn.views.items() if view.stuck]
     moving = turn.actions or any(view.acting or view.advances for view in turn.views.values())
     if stuck and not moving:
@@ -235,10 +237,12 @@ def _status(
     generation = body["metadata"].get("generation", 0)
     annotations = body["metadata"].get("annotations") or {}
     live = sum(view.state in LIVE_STATES for view in turn.views.values())
-    actions = _next_actions(spec, facts, standing, turn)
+    actions = _next_actions(facts, standing, turn)
     wanted = [*standing_conditions(standing), _environment_condition(facts)]
     if live == len(spec.modules):
-        wanted.append(condition(ConditionType.LIVE, status=True, reason=Reason.ALL_LIVE, message="every module is live"))
+        wanted.append(
+            condition(ConditionType.LIVE, status=True, reason=Reason.ALL_LIVE, message="every module is live")
+        )
     # As Flux does: an object that is still under way has not been observed to its end.
     settled = standing.progress is not Progress.WAITING
     return ImplementationStatus(
@@ -253,7 +257,9 @@ def _status(
         last_handled_retry_at=annotations.get(RETRY_AT),
         last_handled_reconcile_at=annotations.get(RECONCILE_AT),
     ).to_manifest() | {
-        "conditions": merge_conditions((body.get("status") or {}).get("conditions") or [], wanted, generation, facts.now)
+        "conditions": merge_conditions(
+            (body.get("status") or {}).get("conditions") or [], wanted, generation, facts.now
+        )
     }
 
 
@@ -261,9 +267,7 @@ def _environment_condition(facts: ImplementationFacts) -> dict[str, Any]:
     failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
     if failed:
         text = "; ".join(_preflight_text(check) for check in failed)
-        return condition(
-            ConditionType.ENVIRONMENT_READY, status=False, reason=Reason.PREFLIGHT_FAILED, message=text
-        )
+        return condition(ConditionType.ENVIRONMENT_READY, status=False, reason=Reason.PREFLIGHT_FAILED, message=text)
     if facts.assessment_pending or not facts.assessment:
         text = facts.assessment_pending or "the preflight has not run yet"
         return condition(ConditionType.ENVIRONMENT_READY, status=False, reason=Reason.PREFLIGHT_PENDING, message=text)
@@ -271,12 +275,10 @@ def _environment_condition(facts: ImplementationFacts) -> dict[str, Any]:
     return condition(ConditionType.ENVIRONMENT_READY, status=True, reason="PreflightPassed", message=text)
 
 
-def _next_actions(
-    spec: ImplementationSpec, facts: ImplementationFacts, standing: Standing, turn: Turn
-) -> list[NextAction]:
+def _next_actions(facts: ImplementationFacts, standing: Standing, turn: Turn) -> list[NextAction]:
     name, namespace = facts.body["metadata"]["name"], facts.body["metadata"]["namespace"]
     retry = f"kubectl -n {namespace} annotate --overwrite implementation {name} {RETRY_AT}=$(date +%s)"
-    resume = f"kubectl -n {namespace} patch implementation {name} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'"
+    resume = f'kubectl -n {namespace} patch implementation {name} --type merge -p \'{{"spec":{{"suspend":false}}}}\''
     if standing.progress is Progress.SUSPENDED:
         return [NextAction(who="Engineer", what="resume the rollout", command=resume)]
     found = []

@@ -99,7 +99,9 @@ def module_history(previous: ModuleStatus | None, facts: ModuleFacts, *, same_ge
     )
 
 
-def assess_module(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory, on_failure: OnFailure) -> ModuleView:
+def assess_module(
+    spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory, on_failure: OnFailure
+) -> ModuleView:
     """The module's standing by its release, its health, its migrations and its checks, in this order."""
     module = facts.modules[spec.name]
     if module.problem:
@@ -199,8 +201,10 @@ def _failed(
     spec: ModuleSpec, module: ModuleFacts, history: ModuleHistory, on_failure: OnFailure, reason: str, message: str
 ) -> ModuleView:
     good = history.last_good
-    known = module.release is not None and good is not None and any(
-        revision.revision == good.revision for revision in module.release.revisions
+    known = (
+        module.release is not None
+        and good is not None
+        and any(revision.revision == good.revision for revision in module.release.revisions)
     )
     desired = module.desired.input if module.desired else ""
     if on_failure is OnFailure.ROLLBACK and good and known and good.input_digest != desired:
@@ -224,7 +228,11 @@ def _gates(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory)
         (Gate.FINAL_ACCEPTED, ModuleState.STABLE),
     ):
         for check in facts.checks.values():
-            if check.gate != gate or check.implementation != facts.body["metadata"]["name"] or not check.covers(spec.name):
+            if (
+                check.gate != gate
+                or check.implementation != facts.body["metadata"]["name"]
+                or not check.covers(spec.name)
+            ):
                 continue
             verdict = check.verdicts.get(spec.name)
             if verdict is None or not verdict.passed:

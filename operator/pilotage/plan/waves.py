@@ -89,7 +89,9 @@ def _obstacle(
     if action.kind in {ActionKind.UNLOCK, ActionKind.ROLLBACK}:
         return None
     if waves[module.name] > present:
-        names = [name for name, wave in waves.items() if wave < waves[module.name] and views[name].state not in LIVE_STATES]
+        names = [
+            name for name, wave in waves.items() if wave < waves[module.name] and views[name].state not in LIVE_STATES
+        ]
         return Reason.WAVE_NOT_OPEN, f"wave {waves[module.name]} opens when these are live: {', '.join(names)}"
     waiting = [needed for needed in module.depends_on if needed in views and views[needed].state not in LIVE_STATES]
     if waiting:

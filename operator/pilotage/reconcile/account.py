@@ -11,7 +11,9 @@ from pilotage.plan.facts import Problem
 from pilotage.reconcile.context import Context, deployer
 
 
-async def read_rights(context: Context, namespace: str, account: str) -> tuple[Sequence[Mapping[str, Any]], Problem | None]:
+async def read_rights(
+    context: Context, namespace: str, account: str
+) -> tuple[Sequence[Mapping[str, Any]], Problem | None]:
     """The account's resource rules in its namespace, or what is in the way and the lines that mend it."""
     user = deployer(namespace, account)
     settings = context.settings
@@ -34,11 +36,11 @@ async def read_rights(context: Context, namespace: str, account: str) -> tuple[S
 
 
 def _advice(settings: Any, namespace: str, account: str, what: str) -> str:
+    bind = f"kubectl -n {namespace} create rolebinding"
+    operator = f"{settings.namespace}:{settings.service_account}"
     lines = (
         f"kubectl -n {namespace} create serviceaccount {account}",
-        f"kubectl -n {namespace} create rolebinding {account} --clusterrole=pilotage-deployer"
-        f" --serviceaccount={namespace}:{account}",
-        f"kubectl -n {namespace} create rolebinding pilotage-impersonator --clusterrole=pilotage-impersonator"
-        f" --serviceaccount={settings.namespace}:{settings.service_account}",
+        f"{bind} {account} --clusterrole=pilotage-deployer --serviceaccount={namespace}:{account}",
+        f"{bind} pilotage-impersonator --clusterrole=pilotage-impersonator --serviceaccount={operator}",
     )
     return f"ServiceAccount {account} of namespace {namespace} {what}. Apply:\n" + "\n".join(lines)

@@ -87,7 +87,9 @@ async def _tell_transitions(
     if stalled and stalled != _stalled_reason(before):
         message = next(found["message"] for found in status["conditions"] if found["type"] == "Stalled")
         await emit(context, body, stalled, message, warning=True)
-    logger.info("status written", extra={"phase": status.get("phase"), "live": status.get("live"), "at": str(facts.now)})
+    logger.info(
+        "status written", extra={"phase": status.get("phase"), "live": status.get("live"), "at": str(facts.now)}
+    )
 
 
 def _stalled_reason(status: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Prepares what an Implementation's releases are to be: account, charts, values, digests. The slow half of observing."""
+"""Prepares what an Implementation's releases are to be: account, charts, values, digests. Observing's slow half."""
 
 from __future__ import annotations
 
@@ -136,9 +136,7 @@ class InputPreparer:
             except ChartError as error:
                 problems[module.name] = Problem(error.reason, f"{error.message} (spec.modules[{module.name}])")
                 continue
-            desired[module.name] = DesiredRelease(
-                input_digest(chart.digest, digest), digest, chart.name, chart.version
-            )
+            desired[module.name] = DesiredRelease(input_digest(chart.digest, digest), digest, chart.name, chart.version)
         return Inputs(
             rules=rules,
             cluster=cluster,
@@ -284,4 +282,3 @@ async def _read_reference(
         except UnicodeDecodeError as error:
             raise ValuesError(where, f"Secret {reference.name}, key {reference.values_key} is no text") from error
     return text
-

@@ -89,7 +89,7 @@ def _quiet_since(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> d
 async def _pods_now(
     context: Context, job: Mapping[str, Any], known: list[dict[str, Any]], user: str
 ) -> list[dict[str, Any]]:
-    """The pods as the API server has them: the watch may tell of a Job's end before it tells of its pods' last words."""
+    """The pods as the API server has them: a Job's end may be known before its pods' last words."""
     try:
         return await context.cluster.list(
             PODS, job["metadata"]["namespace"], labels=f"{JOB_NAME}={job['metadata']['name']}", acting_as=user
@@ -113,9 +113,7 @@ def _answer(pods: Iterable[dict[str, Any]], *, complete: bool) -> Mapping[str, A
     return max(answers, key=lambda found: found[0])[1] if answers else None
 
 
-async def _last_event(
-    context: Context, job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], user: str
-) -> str:
+async def _last_event(context: Context, job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], user: str) -> str:
     """The newest warning about the Job or one of its pods; a Job without any pod says why only there."""
     names = {job["metadata"]["name"], *(pod["metadata"]["name"] for pod in pods)}
     try:

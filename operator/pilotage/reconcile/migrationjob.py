@@ -74,9 +74,7 @@ async def _observe(context: Context, body: Mapping[str, Any]) -> MigrationJobFac
     progress = await observe_progress(context, body, stages, identify(body, retry_at), user)
     ended = not stages or all(found.ended for found in stages.values())
     problem = await _obstacle(context, namespace, spec, implementation) if ended else None
-    return MigrationJobFacts(
-        body, context.clock(), retry_at, implementation, problem, dependencies, stages, progress
-    )
+    return MigrationJobFacts(body, context.clock(), retry_at, implementation, problem, dependencies, stages, progress)
 
 
 def _phase(context: Context, namespace: str, name: str) -> str | None:
@@ -144,9 +142,7 @@ async def _start(context: Context, body: Mapping[str, Any], facts: MigrationJobF
     account = _account(implementation)
     user = deployer(namespace, account)
     secret = _secret_name(implementation, spec.target.connection) or ""
-    job = stage_job(
-        body, spec, stage, identity, secret=secret, retry_at=facts.retry_at, settings=context.settings
-    )
+    job = stage_job(body, spec, stage, identity, secret=secret, retry_at=facts.retry_at, settings=context.settings)
     try:
         await _create(context, CONFIG_MAPS, spec_config_map(body, spec, identity), user)
         created = await _create(context, JOBS, job, user)
@@ -162,9 +158,7 @@ async def _start(context: Context, body: Mapping[str, Any], facts: MigrationJobF
     return None
 
 
-async def _create(
-    context: Context, resource: Any, manifest: Mapping[str, Any], user: str
-) -> dict[str, Any] | None:
+async def _create(context: Context, resource: Any, manifest: Mapping[str, Any], user: str) -> dict[str, Any] | None:
     try:
         return await context.cluster.create(resource, manifest, acting_as=user)
     except Conflict:

@@ -30,7 +30,8 @@ from pilotage.reconcile.workloads import observe_health
 
 async def observe(context: Context, body: Mapping[str, Any]) -> ImplementationFacts:
     """Everything that the decision about this Implementation rests on, read from the store, the tenant's
-    records and the inputs that were last prepared."""
+    records and the inputs that were last prepared.
+    """
     metadata = body["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     spec = ImplementationSpec.model_validate(body["spec"])
@@ -128,7 +129,7 @@ def observe_checks(context: Context, namespace: str, modules: Mapping[str, Modul
         for module, facts in modules.items():
             if facts.desired and (not covered or module in covered):
                 verdict = gate_verdict(body, module, facts.desired.input)
-                verdicts[module] = CheckVerdict(verdict.passed, verdict.phase, verdict.message)
+                verdicts[module] = CheckVerdict(**vars(verdict))
         found[name] = CheckFacts(
             name=name,
             gate=Gate(spec["gate"]).value,

@@ -47,9 +47,7 @@ async def assess_environment(
     return assess(spec.environment.expects, facts, account), pending
 
 
-async def _probe(
-    context: Context, body: Mapping[str, Any], connection: Connection, account: str
-) -> ConnectionProbe:
+async def _probe(context: Context, body: Mapping[str, Any], connection: Connection, account: str) -> ConnectionProbe:
     metadata = body["metadata"]
     namespace = metadata["namespace"]
     try:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +51,7 @@ def test_what_is_called_a_cycle_is_one(pairs: list[tuple[int, int]]) -> None:
     cycle = find_cycle(graph)
     if cycle:
         assert cycle[0] == cycle[-1]
-        assert all(following in graph[node] for node, following in zip(cycle, cycle[1:], strict=False))
+        assert all(following in graph[node] for node, following in pairwise(cycle))
     else:
         order: list[str] = []
         left = {node: set(edges) for node, edges in graph.items()}

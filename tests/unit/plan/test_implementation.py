@@ -120,7 +120,9 @@ def test_a_missing_check_is_a_wait_and_never_a_pass() -> None:
 
 def test_a_check_that_has_not_passed_holds_its_wave_and_is_named() -> None:
     body = an_implementation(a_module("core"), a_module("finance", "core"))
-    seen = facts(body, {"core": running(), "finance": absent("erp-finance")}, checks=[a_check("smoke", modules=["core"])])
+    seen = facts(
+        body, {"core": running(), "finance": absent("erp-finance")}, checks=[a_check("smoke", modules=["core"])]
+    )
     decision, _ = settle(seen)
     assert states(decision) == {"core": "Verifying", "finance": "Pending"}
     assert "smoke" in decision.status["modules"][0]["message"]  # type: ignore[index]
@@ -255,7 +257,10 @@ def test_a_cycle_through_a_wave_is_spelled_out_and_stalls() -> None:
     stalled = condition(decision, "Stalled")
     assert stalled is not None
     assert stalled["reason"] == "DependencyCycle"
-    assert "module core starts → module sales is live → module sales starts → wave 2 opens → module core is live" in stalled["message"]
+    assert (
+        "module core starts → module sales is live → module sales starts → wave 2 opens → module core is live"
+        in stalled["message"]
+    )
     assert decision.actions == ()
 
 

@@ -60,9 +60,10 @@ class HttpExpectation(ApiModel):
     """What an answer must look like to count."""
 
     status: Annotated[int, Field(ge=100, le=599)] = 200
-    body: Annotated[
-        str, Field(min_length=1, max_length=512, description="text that the answer's first MiB must contain")
-    ] | None = None
+    body: (
+        Annotated[str, Field(min_length=1, max_length=512, description="text that the answer's first MiB must contain")]
+        | None
+    ) = None
 
 
 class HttpSource(ApiModel):

@@ -76,14 +76,17 @@ class Connection(ApiModel):
 class EnvironmentExpectations(ApiModel):
     """The least that the customer's cluster must offer; measured by the preflight before anything is touched."""
 
-    kubernetes: Annotated[
-        str,
-        Field(
-            max_length=40,
-            pattern=r"^>=\s*1\.[0-9]{1,3}(\.[0-9]{1,3})?$",
-            description="lowest Kubernetes version, such as >=1.33",
-        ),
-    ] | None = None
+    kubernetes: (
+        Annotated[
+            str,
+            Field(
+                max_length=40,
+                pattern=r"^>=\s*1\.[0-9]{1,3}(\.[0-9]{1,3})?$",
+                description="lowest Kubernetes version, such as >=1.33",
+            ),
+        ]
+        | None
+    ) = None
     cpu: Annotated[Quantity, Field(description="allocatable processors of all nodes together")] | None = None
     memory: Annotated[Quantity, Field(description="allocatable memory of all nodes together")] | None = None
     storage_class: ObjectName | None = None
@@ -120,7 +123,9 @@ class ChartSource(ApiModel):
         default=None, description="a ConfigMap with the packaged chart under binaryData, key chart.tgz"
     )
     version: Annotated[str, Field(max_length=100, pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]*$")] | None = None
-    digest: Annotated[Sha256, Field(description="sha256 of the chart archive; another archive is refused")] | None = None
+    digest: Annotated[Sha256, Field(description="sha256 of the chart archive; another archive is refused")] | None = (
+        None
+    )
     secret_ref: LocalReference | None = Field(
         default=None, description="a Secret of type kubernetes.io/dockerconfigjson for the registry"
     )
@@ -164,7 +169,9 @@ class ConfigItem(ApiModel):
     key: Annotated[str, Field(max_length=250, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
     title: Title | None = None
     type: ConfigType | None = None
-    enum: Annotated[list[ANY], Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "atomic"})] | None = None
+    enum: Annotated[list[ANY], Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "atomic"})] | None = (
+        None
+    )
     value: ANY = None
     required: bool = False
 
@@ -181,7 +188,9 @@ class ModuleSpec(ApiModel):
 
     name: DnsLabel
     title: Title | None = None
-    wave: Annotated[int, Field(ge=1, le=100, description="default: one more than the highest of dependsOn")] | None = None
+    wave: Annotated[int, Field(ge=1, le=100, description="default: one more than the highest of dependsOn")] | None = (
+        None
+    )
     depends_on: Annotated[list[DnsLabel], Field(max_length=MAX_DEPENDENCIES, json_schema_extra=list_set())] = []
     mutex: Annotated[DnsLabel, Field(description="modules of the same mutex never act at once")] | None = None
     chart: ChartSource
@@ -228,7 +237,9 @@ class ImplementationSpec(ApiModel):
     connections: Annotated[list[Connection], Field(max_length=32, json_schema_extra=list_map("name"))] = []
     environment: Environment = Environment()
     values: Values = Field(default={}, description="shared by all modules; string leaves may hold [[ expressions ]]")
-    modules: Annotated[list[ModuleSpec], Field(min_length=1, max_length=MAX_MODULES, json_schema_extra=list_map("name"))]
+    modules: Annotated[
+        list[ModuleSpec], Field(min_length=1, max_length=MAX_MODULES, json_schema_extra=list_map("name"))
+    ]
     rollout: Rollout = Rollout()
     suspend: bool = Field(default=False, description="no new action is started; running ones end")
 
@@ -295,11 +306,14 @@ class ModuleStatus(ApiModel):
     message: Annotated[str, Field(max_length=2048)] = ""
     since: Timestamp
     desired_input: Annotated[str, Field(max_length=80)] = ""
-    values_digest: Annotated[str, Field(max_length=80, description="of the rendered values, secrets by keyed hash")] = ""
+    values_digest: Annotated[str, Field(max_length=80, description="of the rendered values, secrets by keyed hash")] = (
+        ""
+    )
     expects: Annotated[
         list[Annotated[str, Field(max_length=280)]], Field(max_length=128, json_schema_extra=list_set())
     ] = Field(
-        default=[], description="check/NAME and migration/NAME that hold this module; one that is deleted still holds it"
+        default=[],
+        description="check/NAME and migration/NAME that hold this module; one that is deleted still holds it",
     )
     release: ReleaseStatus | None = None
     last_good: LastGood | None = None
@@ -308,7 +322,7 @@ class ModuleStatus(ApiModel):
 class AssessmentResult(StrEnum):
     """Outcome of one preflight check. Unknown is never a pass."""
 
-    PASS = "Pass"
+    PASS = "Pass"  # noqa: S105 (an outcome, no secret)
     FAIL = "Fail"
     UNKNOWN = "Unknown"
 

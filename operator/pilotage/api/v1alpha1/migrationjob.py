@@ -417,9 +417,7 @@ def spec_problem(spec: MigrationJobSpec) -> str | None:
             if (field.from_ is None) == (field.value is None):
                 return f"object {found.name}, field {field.to}: give exactly one of from and value"
             if field.reference and field.reference.object and field.reference.object not in seen:
-                return (
-                    f"object {found.name}, field {field.to}: object {field.reference.object} is not listed before it"
-                )
+                return f"object {found.name}, field {field.to}: object {field.reference.object} is not listed before it"
         seen.add(found.name)
     by_name = {found.name: found for found in spec.objects}
     for check in spec.reconcile:

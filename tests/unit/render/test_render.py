@@ -1,0 +1,172 @@
+"""Expressions over values, evaluated in the real child process."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from pilotage.render import renderer as rendering
+from pilotage.render.renderer import ModuleTemplate, Renderer, RenderError
+
+CONTEXT = {"customer": {"name": "华升商贸"}, "values": {"replicas": 3, "hosts": ["a", "b"], "items": 1}}
+
+
+def module(tree: Any = None, *, name: str = "core", outputs: dict[str, str] | None = None) -> ModuleTemplate:
+    return ModuleTemplate(name, CONTEXT, outputs or {}, {f"modules[{name}].values": tree or {}})
+
+
+async def rendered(tree: Any) -> Any:
+    answer = await Renderer().render([module({"leaf": tree})])
+    assert not answer.errors, answer.errors
+    return answer.trees["core"]["modules[core].values"]["leaf"]
+
+
+async def error(tree: Any) -> RenderError:
+    answer = await Renderer().render([module({"leaf": tree})])
+    assert not answer.trees, answer.trees
+    return answer.errors["core"]
+
+
+@pytest.mark.parametrize(
+    ("leaf", "value"),
+    [
+        ("plain", "plain"),
+        ("{{ .Values.x }} {% raw %} {# kept #}", "{{ .Values.x }} {% raw %} {# kept #}"),
+        (7, 7),
+        (None, None),
+        ("[[ values.replicas ]]", 3),
+        ("[[ values.hosts ]]", ["a", "b"]),
+        ("[[ values.replicas > 2 ]]", True),
+        ("[[ customer.name ]]", "华升商贸"),
+        ("客户 [[ customer.name ]]: [[ values.replicas ]]", "客户 华升商贸: 3"),
+        ("[[ values.hosts | join(',') ]]", "a,b"),
+        ("[[ values.missing | default('none') ]]", "none"),
+        ("[[ values.hosts[0] ]]", "a"),
+        ("[[ values.items ]]", 1),
+        ("[[ 'x' if values.replicas else 'y' ]]", "x"),
+        ({"deep": ["[[ values.replicas ]]"]}, {"deep": [3]}),
+    ],
+)
+async def test_an_expression_gives_its_value(leaf, value):
+    assert await rendered(leaf) == value
+
+
+@pytest.mark.parametrize(
+    ("leaf", "message"),
+    [("[[ customr.name ]]", "'customr' is undefined"), ("a [[ customr ]]", "'customr' is undefined"), ("[[ customer.nme ]]", "nme")],
+)
+async def test_an_undefined_name_is_an_error_with_its_path(leaf, message):
+    found = await error({"database": [leaf]})
+    assert (found.reason, found.path) == ("UndefinedName", "modules[core].values.leaf.database[0]")
+    assert message in found.message
+
+
+ESCAPES = [
+    "[[ ''.__class__ ]]",
+    "[[ ''['__class__'] ]]",
+    "[[ ''.__class__.__mro__[1].__subclasses__() ]]",
+    "[[ nothing.__class__.__init__.__globals__ ]]",
+    "[[ nothing['__class__'] ]]",
+    "[[ customer|attr('__class__') ]]",
+    "[[ customer|map(attribute='__class__')|list ]]",
+    "[[ ['']|map(attribute='__class__')|first ]]",
+    "[[ ['']|sort(attribute='__class__') ]]",
+    "[[ ['']|sum(attribute='__class__') ]]",
+    "[[ ['']|unique(attribute='__class__')|first ]]",
+    "[[ '{0.__class__}'.format('') ]]",
+    "[[ '{0.__class__}'|format('') ]]",
+    "[[ 'a'.upper() ]]",
+    "[[ customer.update({'a': 1}) ]]",
+    "[[ customer.items() ]]",
+    "[[ range(9) ]]",
+    "[[ lipsum() ]]",
+    "[[ cycler('a') ]]",
+    "[[ namespace() ]]",
+    "[[ self ]]",
+    "[[ self._TemplateReference__context ]]",
+    "[[ caller ]]",
+    "[[ config ]]",
+    "[[ __import__('os') ]]",
+    "[[ customer.__init__ ]]",
+    "[[ (customer.name)() ]]",
+    "[[ values.hosts.append('c') ]]",
+    "x [[ ''.__class__ ]]",
+    "x [[ self ]]",
+    "\x00[% set a = 1 %]\x00[[ a ]]",
+]
+
+
+@pytest.mark.parametrize("leaf", ESCAPES)
+async def test_an_expression_reaches_nothing_but_data(leaf):
+    found = await error(leaf)
+    assert found.reason in {"UndefinedName", "TemplateError"}
+    assert found.path == "modules[core].values.leaf"
+
+
+@pytest.mark.parametrize("leaf", ["[[ ]]", "[[ 1 + ]]", "[[ 1 // 0 ]]", "[[ 'a' + 1 ]]", "[[ a", "[[ 1 | nofilter ]]", "[[ 1" + " " * 70000 + "]]"])
+async def test_a_broken_expression_names_its_path(leaf):
+    found = await error(leaf)
+    assert (found.reason, found.path) == ("TemplateError", "modules[core].values.leaf")
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        "[[ 9**9**9 ]]",
+        "[[ 'a' * 10**9 ]]",
+        "[[ [0] * 10**9 ]]",
+        "[[ '%1000000000d' % 1 ]]",
+        "x [[ 9**9**9 ]]",
+        "[[ 'a' * 2000000 ]]",
+        "[[ ('a' * 9999999) | replace('a', 'a' * 9999999) ]]",
+    ],
+)
+async def test_a_huge_expression_is_stopped_within_five_seconds(leaf):
+    begun = time.monotonic()
+    found = await error(leaf)
+    assert found.reason == "RenderLimit"
+    assert time.monotonic() - begun < 6
+
+
+async def test_a_child_that_says_nothing_is_killed_at_its_deadline(monkeypatch):
+    monkeypatch.setattr(rendering, "WALL_SECONDS", 0.001)
+    found = await error("[[ 1 ]]")
+    assert found.reason == "RenderLimit"
+    assert "stopped after" in found.message
+
+
+async def test_outputs_of_a_module_are_read_by_those_after_it():
+    core = module(name="core", outputs={"url": "http://[[ customer.name ]]", "port": "[[ 80 + 1 ]]"})
+    portal = module({"backend": "[[ modules.core.outputs.url ]]", "port": "[[ modules.core.outputs.port ]]"}, name="portal")
+    answer = await Renderer().render([core, portal])
+    assert answer.trees["portal"]["modules[portal].values"] == {"backend": "http://华升商贸", "port": 81}
+
+
+async def test_an_error_concerns_its_module_alone():
+    answer = await Renderer().render([module({"a": "[[ nothing ]]"}), module({"a": "[[ 1 ]]"}, name="portal")])
+    assert set(answer.errors) == {"core"}
+    assert answer.trees["portal"]["modules[portal].values"] == {"a": 1}
+
+
+async def test_an_output_that_cannot_be_rendered_names_itself():
+    answer = await Renderer().render([module(outputs={"url": "[[ nothing ]]"})])
+    assert answer.errors["core"].path == "modules[core].outputs.url"
+
+
+async def test_an_unchanged_request_starts_no_child(monkeypatch):
+    renderer = Renderer()
+    first = await renderer.render([module({"a": "[[ 1 ]]"})])
+
+    async def refuse(*_):
+        pytest.fail("a child was started")
+
+    monkeypatch.setattr(rendering, "_ask_child", refuse)
+    assert await renderer.render([module({"a": "[[ 1 ]]"})]) is first
+
+
+async def test_the_child_sees_nothing_of_the_operators_environment(monkeypatch):
+    monkeypatch.setenv("SECRET", "hunter2")
+    found = await error("[[ environ.SECRET ]]")
+    assert "hunter2" not in found.message
