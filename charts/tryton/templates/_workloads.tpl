@@ -96,7 +96,7 @@ spec:
         {{- include "tryton.labels" . | nindent 8 }}
         app.kubernetes.io/component: server
       annotations:
-        checksum/modules: {{ toJson .Values.modules | sha256sum | trunc 16 }}
+        checksum/modules: {{ toJson .Values.modules | sha256sum | trunc 16 | quote }}
     spec:
       automountServiceAccountToken: false
       enableServiceLinks: false
