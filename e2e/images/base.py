@@ -53,6 +53,8 @@ def make_root(packages: tuple[str, ...], root: Path) -> None:
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
+        # Java's packages put links to their manuals there and fail without the folder.
+        '--essential-hook=mkdir -p "$1"/usr/share/man/man1',
         '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*',
     ]
     suite, *mirrors = mirror_arguments()
