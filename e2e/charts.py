@@ -7,7 +7,7 @@ import hashlib
 import io
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from e2e.cluster.places import BUILD, REPOSITORY
@@ -20,13 +20,26 @@ VENDORED = "charts"
 
 def package(name: str) -> bytes:
     """The chart of that name as a .tgz with the shared chart inside, as `helm package` makes it, but reproducible."""
+    return pack(chart_files(name))
+
+
+def package_folder(folder: Path, name: str, replaced: Mapping[str, bytes] | None = None) -> bytes:
+    """The chart in a folder as a .tgz; `replaced` gives files by their path in the chart another content."""
+    replaced = replaced or {}
+    return pack(
+        (path, replaced.get(path.removeprefix(f"{name}/"), content)) for path, content in folder_files(folder, name)
+    )
+
+
+def pack(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """Paths and contents as a .tgz that depends on nothing else."""
     buffer = io.BytesIO()
     # Neither gzip's header nor a tar entry carries a time or an owner, or each run would give another digest.
     with (
         gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0) as compressed,
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for path, content in chart_files(name):
+        for path, content in files:
             entry = tarfile.TarInfo(path)
             entry.size = len(content)
             entry.mode = 0o644

@@ -69,6 +69,11 @@ def write_archive(
     return unfinished.replace(path)
 
 
+def ctr_command(*arguments: str) -> list[str]:
+    """The command that asks the cluster's containerd."""
+    return [str(BINARIES / "ctr"), "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io", *arguments]
+
+
 def load(archives: Sequence[Path]) -> None:
     """Import archives (docker or OCI) into the running cluster's containerd; Refusal when one cannot be read."""
     if not CONTAINERD_SOCKET.exists():
@@ -76,9 +81,8 @@ def load(archives: Sequence[Path]) -> None:
     for archive in archives:
         if not archive.is_file():
             raise Refusal(f"There is no image archive {archive}.")
-        command = [str(BINARIES / "ctr"), "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io"]
         finished = subprocess.run(
-            [*command, "images", "import", "--local", str(archive)],
+            ctr_command("images", "import", "--local", str(archive)),
             capture_output=True,
             text=True,
             check=False,
