@@ -64,7 +64,7 @@ def test_utf8_declared_for_a_gb18030_file_names_line_and_offset(world):
     world.spec["source"]["encoding"] = "UTF-8"
     reason, message = refused(world)
     assert reason == "WrongEncoding"
-    assert "line 2, byte offset 34 (bytes BB AA" in message
+    assert "line 2, byte offset 31 (bytes BB AA" in message
 
 
 def test_gb18030_declared_for_a_utf8_file_is_refused_and_not_garbled(world):

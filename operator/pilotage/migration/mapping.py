@@ -13,6 +13,7 @@ from pilotage.migration.conversion import Column, Refused, convert, decimal_text
 from pilotage.migration.errors import Halt
 
 SHOWN_VALUE = 200
+REMEMBERED = 1000
 _HALFWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _CLEANERS: dict[Transform, Callable[[str], str]] = {
     Transform.TRIM: str.strip,
@@ -51,6 +52,8 @@ class FieldReader:
         self.enum = frozenset(field.enum)
         self.pattern = re.compile(field.pattern) if field.pattern else None
         self.constant = None if field.value is None else constant_text(field.value)
+        # Legacy columns repeat few values; what was converted once is not converted again.
+        self.known: dict[str, str | None] = {}
 
     def clean(self, texts: Sequence[str]) -> str:
         """The text after the transforms."""
@@ -62,6 +65,14 @@ class FieldReader:
     def read(self, texts: Sequence[str]) -> str | None:
         """The value in canonical form, None for an empty one. Raises Refused."""
         text = self.clean(texts)
+        if text in self.known:
+            return self.known[text]
+        value = self._value(text)
+        if len(self.known) < REMEMBERED:
+            self.known[text] = value
+        return value
+
+    def _value(self, text: str) -> str | None:
         if not text.strip():
             text = self.field.default or ""
         if not text.strip():

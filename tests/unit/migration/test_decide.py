@@ -1,0 +1,204 @@
+"""What a MigrationJob waits for, which Job comes next, and what its end is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pilotage.plan.facts import Problem
+from pilotage.plan.migration import MigrationDecision, MigrationJobFacts, Stage, StageFacts, decide, identify
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+COUNTS = {"read": 10, "loaded": 9, "quarantined": 1, "balanced": True}
+SUCCEEDED = {
+    "outcome": "Succeeded", "reason": "Reconciled", "counts": COUNTS, "objects": [{"name": "c", **COUNTS}],
+    "checks": [], "topErrors": [{"object": "c", "code": "E_NULL", "rows": 1, "line": 4}],
+    "certificateDigest": "sha256:" + "a" * 64,
+}  # fmt: skip
+PLANNED = StageFacts(complete=True, answer={"outcome": "Planned", "progress": {"chunksDone": 0, "chunksTotal": 6}})
+LOADED = StageFacts(complete=True, answer={"outcome": "Loaded"})
+
+
+def a_migration(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "pilotage.dev/v1alpha1",
+        "kind": "MigrationJob",
+        "metadata": {"name": "parties", "namespace": "huasheng", "uid": "m1", "generation": 3},
+        "spec": {
+            "implementationRef": {"name": "erp"},
+            "module": "core",
+            "source": {"volume": {"claimName": "legacy"}},
+            "target": {"connection": "erp-db"},
+            "objects": [
+                {"name": "c", "from": {"file": "客户.csv"}, "to": "party_party", "key": ["code"],
+                 "fields": [{"to": "code", "from": "KHBM"}]}
+            ],
+            **spec,
+        },
+        "status": status or {"observedGeneration": -1},
+    }  # fmt: skip
+
+
+def an_implementation(state: str = "Migrating", release: str = "i1", **spec: Any) -> dict[str, Any]:
+    module = {
+        "name": "core", "wave": 1, "state": state, "since": "2026-11-23T07:00:00Z", "desiredInput": "i1",
+        "release": {"name": "erp-core", "chart": "core", "version": "1", "revision": 1, "valuesDigest": "v",
+                    "inputDigest": release},
+    }  # fmt: skip
+    return {
+        "metadata": {"name": "erp", "namespace": "huasheng"},
+        "spec": {
+            "customer": {"code": "huasheng", "name": "华升"},
+            "connections": [{"name": "erp-db", "type": "postgresql", "secretRef": {"name": "erp-db"}}],
+            "modules": [{"name": "core", "chart": {"configMapRef": {"name": "core"}}}],
+            **spec,
+        },
+        "status": {"modules": [module]},
+    }
+
+
+def facts(body: dict[str, Any] | None = None, **changes: Any) -> MigrationJobFacts:
+    found = MigrationJobFacts(body or a_migration(), NOW, implementation=an_implementation())
+    return replace(found, **changes)
+
+
+def condition(decision: MigrationDecision, kind: str = "Ready") -> dict[str, Any]:
+    return next((found for found in decision.status["conditions"] if found["type"] == kind), {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "stalled"),
+    [
+        ({"implementation": None}, "ImplementationMissing", False),
+        ({"implementation": an_implementation(suspend=True)}, "Suspended", False),
+        ({"implementation": an_implementation(state="Configuring")}, "ModuleNotRunning", False),
+        ({"implementation": an_implementation(state="Unhealthy")}, "ModuleNotRunning", False),
+        ({"implementation": an_implementation(release="older")}, "ModuleNotRunning", False),
+        ({"implementation": an_implementation(connections=[])}, "ConnectionUnknown", True),
+        ({"problem": Problem("SecretMissing", "Secret erp-db is not there")}, "SecretMissing", True),
+        ({"dependencies": {"earlier": None}}, "MigrationJobMissing", False),
+        ({"dependencies": {"earlier": "Loading"}}, "DependencyNotSucceeded", False),
+        ({"body": a_migration(module="payroll")}, "ModuleUnknown", True),
+        ({"body": a_migration(reconcile=[{"name": "r", "object": "x", "type": "RowCount"}])}, "SpecInvalid", True),
+    ],
+)
+def test_nothing_is_started_while_something_is_missing(changes, reason, stalled):
+    decision = decide(facts(**changes))
+    assert decision.start is None
+    assert decision.status["phase"] == "Waiting"
+    assert condition(decision)["reason"] == reason
+    assert condition(decision, "Stalled" if stalled else "Reconciling")["status"] == "True"
+
+
+@pytest.mark.parametrize("state", ["Migrating", "Verifying", "CuttingOver", "Live", "Stable", "Accepted"])
+def test_the_plan_starts_when_the_module_runs(state):
+    decision = decide(facts(implementation=an_implementation(state)))
+    assert (decision.start, decision.status["phase"]) == (Stage.PLAN, "Planning")
+
+
+@pytest.mark.parametrize(
+    ("stages", "start", "phase"),
+    [
+        ({Stage.PLAN: StageFacts(running=True)}, None, "Planning"),
+        ({Stage.PLAN: PLANNED}, Stage.LOAD, "Loading"),
+        ({Stage.PLAN: PLANNED, Stage.LOAD: StageFacts(running=True)}, None, "Loading"),
+        ({Stage.PLAN: PLANNED, Stage.LOAD: LOADED}, Stage.REPORT, "Reconciling"),
+        ({Stage.PLAN: PLANNED, Stage.LOAD: StageFacts(failed=True)}, Stage.REPORT, "Reconciling"),
+    ],
+)
+def test_stages_follow_each_other_and_the_reporter_always_has_the_last_word(stages, start, phase):
+    decision = decide(facts(stages=stages))
+    assert (decision.start, decision.status["phase"]) == (start, phase)
+
+
+@pytest.mark.parametrize("load", [LOADED, StageFacts(failed=True, failure="BackoffLimitExceeded")])
+def test_the_ledger_decides_and_not_how_the_workers_ended(load):
+    report = StageFacts(complete=True, answer=SUCCEEDED)
+    decision = decide(facts(stages={Stage.PLAN: PLANNED, Stage.LOAD: load, Stage.REPORT: report}))
+    assert decision.status["phase"] == "Succeeded"
+    assert decision.status["counts"]["loaded"] == 9
+    assert decision.status["runs"][0]["certificateDigest"] == SUCCEEDED["certificateDigest"]
+    assert condition(decision)["status"] == "True"
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [("Rejected", "ReconciliationFailed"), ("Paused", "ErrorBudgetExceeded")])
+def test_rejected_and_paused_are_kept_apart_and_carry_the_engine_s_words(outcome, reason):
+    report = StageFacts(complete=True, answer={**SUCCEEDED, "outcome": outcome, "reason": reason, "message": "why"})
+    decision = decide(facts(stages={Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: report}))
+    assert decision.status["phase"] == outcome
+    assert (condition(decision, "Stalled")["reason"], condition(decision, "Stalled")["message"]) == (reason, "why")
+
+
+def test_a_plan_that_cannot_be_made_fails_with_the_engine_s_reason():
+    plan = StageFacts(failed=True, answer={"outcome": "Failed", "reason": "TargetTableMissing", "message": "table x"})
+    decision = decide(facts(stages={Stage.PLAN: plan}))
+    assert (decision.status["phase"], condition(decision)["reason"]) == ("Failed", "TargetTableMissing")
+
+
+def test_workers_that_all_died_leave_a_run_that_can_be_resumed():
+    report = StageFacts(failed=True, answer={"outcome": "Failed", "reason": "NotEnded", "message": "still loading"})
+    load = StageFacts(failed=True, failure="BackoffLimitExceeded: too often")
+    decision = decide(facts(stages={Stage.PLAN: PLANNED, Stage.LOAD: load, Stage.REPORT: report}))
+    assert (decision.status["phase"], condition(decision)["reason"]) == ("Failed", "WorkersFailed")
+    assert "retry-at" in condition(decision)["message"]
+
+
+@pytest.mark.parametrize(("seconds", "reason"), [(59, "Loading"), (60, "PodNotRunning")])
+def test_a_job_without_a_running_pod_for_a_minute_says_why(seconds, reason):
+    quiet = StageFacts(quiet_since=NOW - timedelta(seconds=seconds), pod_problem="pod x: ImagePullBackOff")
+    decision = decide(facts(stages={Stage.PLAN: PLANNED, Stage.LOAD: quiet}))
+    assert condition(decision)["reason"] == reason
+    assert ("ImagePullBackOff" in condition(decision)["message"]) == (reason == "PodNotRunning")
+    assert decision.again is not None
+
+
+def test_a_job_of_somebody_else_is_never_adopted():
+    decision = decide(facts(stages={Stage.PLAN: StageFacts(foreign=True)}))
+    assert (decision.start, condition(decision)["reason"]) == (None, "JobNameTaken")
+
+
+def test_progress_shows_and_nothing_is_written_twice():
+    stages = {Stage.PLAN: PLANNED, Stage.LOAD: StageFacts(running=True)}
+    progress = {"chunksDone": 2, "chunksTotal": 6, "rowsPerSecond": 900}
+    decision = decide(facts(stages=stages, progress=progress))
+    assert decision.status["progressText"] == "2/6"
+    again = decide(facts(a_migration(decision.status), stages=stages, progress=progress))
+    assert again.status == decision.status
+
+
+def ended(outcome: str) -> dict[str, Any]:
+    report = StageFacts(complete=True, answer={**SUCCEEDED, "outcome": outcome, "message": "why"})
+    return decide(facts(stages={Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: report})).status
+
+
+def test_a_run_that_succeeded_is_final_also_without_its_jobs_and_with_a_retry():
+    for changes in ({}, {"retry_at": "now"}, {"body": a_migration(ended("Succeeded"), parallelism=8)}):
+        decision = decide(replace(facts(a_migration(ended("Succeeded"))), **changes))
+        assert (decision.start, decision.status["phase"]) == (None, "Succeeded")
+
+
+def test_a_changed_spec_is_a_new_run_and_keeps_the_record_of_the_old():
+    body = a_migration(ended("Succeeded"), target={"connection": "erp-db", "schema": "other"})
+    decision = decide(facts(body))
+    assert decision.start is Stage.PLAN
+    assert [run["phase"] for run in decision.status["runs"]] == ["Succeeded"]
+    assert "counts" not in decision.status
+
+
+@pytest.mark.parametrize("outcome", ["Rejected", "Paused", "Failed"])
+def test_what_ended_badly_stays_so_until_a_retry_is_asked_for(outcome):
+    body = a_migration(ended(outcome))
+    assert decide(facts(body)).status == body["status"]
+    retried = decide(facts(body, retry_at="2026-11-23"))
+    assert (retried.start, retried.status["lastHandledRetryAt"]) == (Stage.PLAN, "2026-11-23")
+
+
+def test_a_retry_is_the_same_run_under_new_job_names():
+    body = a_migration()
+    first, second = identify(body, ""), identify(body, "again")
+    assert first.run == second.run
+    assert first.job_name("parties", Stage.LOAD) != second.job_name("parties", Stage.LOAD)
+    assert len(first.job_name("n" * 63, Stage.REPORT)) <= 63

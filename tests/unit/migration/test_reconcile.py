@@ -1,0 +1,231 @@
+"""Whole passes over a MigrationJob: Jobs made as the customer's account, read back by their pods' last words."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pilotage.kube.client import Conflict, Forbidden, NotFound
+from pilotage.kube.resources import CONFIG_MAPS, EVENTS, IMPLEMENTATIONS, JOBS, MIGRATION_JOBS, PODS, SECRETS
+from pilotage.kube.store import Key, Store
+from pilotage.plan.migration import Stage, identify
+from pilotage.reconcile.context import Context
+from pilotage.reconcile.migrationjob import reconcile
+from tests.unit.migration.test_decide import NOW, SUCCEEDED, a_migration, an_implementation
+
+KEY = Key("migrationjobs", "huasheng", "parties")
+USER = "system:serviceaccount:huasheng:pilotage-deployer"
+CREDENTIALS = dict.fromkeys(("host", "port", "database", "username", "password"), "eA==")
+
+
+class FakeCluster:
+    """Objects by kind and name; remembers who wrote what."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.writes: list[tuple[str, str, str | None]] = []
+        self.log = ""
+        self.version = 1
+
+    def put(self, resource, name: str, body: dict[str, Any]) -> None:
+        self.objects[resource.plural, name] = body
+
+    async def get(self, resource, namespace, name, *, acting_as=None):
+        if (resource.plural, name) not in self.objects:
+            raise NotFound(404, "NotFound", f"{name} not found")
+        return self.objects[resource.plural, name]
+
+    async def list(self, resource, namespace=None, *, labels=None, fields=None, acting_as=None):
+        found = [body for (plural, _), body in self.objects.items() if plural == resource.plural]
+        if labels:
+            key, _, value = labels.partition("=")
+            found = [body for body in found if body["metadata"].get("labels", {}).get(key) == value]
+        return found
+
+    async def create(self, resource, body, *, acting_as=None):
+        name = body["metadata"]["name"]
+        if (resource.plural, name) in self.objects:
+            raise Conflict(409, "AlreadyExists", name)
+        self.version += 1
+        made = {
+            **body,
+            "metadata": {
+                **body["metadata"], "uid": f"u{self.version}", "resourceVersion": str(self.version),
+                "creationTimestamp": "2026-11-23T08:00:00Z",
+            },
+        }  # fmt: skip
+        self.objects[resource.plural, name] = made
+        if resource != EVENTS:
+            self.writes.append((resource.plural, name, acting_as))
+        return made
+
+    async def replace_status(self, resource, body):
+        self.version += 1
+        self.writes.append(("status", body["metadata"]["name"], None))
+        return {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.version)}}
+
+    async def read_log(self, *_, **__):
+        return self.log
+
+
+class Room:
+    """One namespace with an Implementation whose module runs, and a MigrationJob."""
+
+    def __init__(self) -> None:
+        self.cluster, self.now = FakeCluster(), NOW
+        self.store = Store(lambda *_: ())
+        self.context = Context(self.cluster, self.store, clock=lambda: self.now)  # type: ignore[arg-type]
+        self.cluster.put(SECRETS, "erp-db", {"data": CREDENTIALS})
+        self.cluster.objects["persistentvolumeclaims", "legacy"] = {}
+        self.store.observe(MIGRATION_JOBS, None, a_migration())
+        self.store.observe(IMPLEMENTATIONS, None, an_implementation())
+
+    async def look(self, after: float = 0) -> float | None:
+        self.now += timedelta(seconds=after)
+        return await reconcile(self.context, KEY)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.store.get(MIGRATION_JOBS, "huasheng", "parties")["status"]
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        return next(found for found in self.status["conditions"] if found["type"] == "Ready")
+
+    def job(self, stage: Stage) -> dict[str, Any]:
+        name = identify(a_migration(), "").job_name("parties", stage)
+        return self.cluster.objects["jobs", name]
+
+    def end(self, stage: Stage, answer: dict[str, Any], *, code: int = 0) -> None:
+        self.pod(stage, {"terminated": {"exitCode": code, "message": json.dumps(answer)}}, phase="Succeeded")
+        self.change(stage, {"conditions": [{"type": "Failed" if code else "Complete", "status": "True"}]})
+
+    def pod(self, stage: Stage, state: dict[str, Any], phase: str) -> None:
+        name = self.job(stage)["metadata"]["name"]
+        self.cluster.version += 1
+        body = {
+            "metadata": {
+                "name": f"{name}-0", "namespace": "huasheng", "uid": f"p{name}",
+                "resourceVersion": str(self.cluster.version), "labels": {"batch.kubernetes.io/job-name": name},
+            },
+            "status": {"phase": phase, "containerStatuses": [{"name": "migrate", "ready": True, "state": state}]},
+        }  # fmt: skip
+        self.cluster.put(PODS, f"{name}-0", body)
+        self.store.observe(PODS, None, body)
+
+    def change(self, stage: Stage, status: dict[str, Any]) -> None:
+        job = self.job(stage)
+        self.cluster.version += 1
+        metadata = {**job["metadata"], "resourceVersion": str(self.cluster.version)}
+        self.store.observe(JOBS, None, {**job, "metadata": metadata, "status": status})
+
+
+async def test_a_run_goes_through_its_three_jobs_as_the_customer_s_account():
+    room = Room()
+    await room.look()
+    room.end(Stage.PLAN, {"outcome": "Planned", "progress": {"chunksDone": 0, "chunksTotal": 4}})
+    await room.look()
+    assert room.job(Stage.LOAD)["spec"]["completionMode"] == "Indexed"
+    room.pod(Stage.LOAD, {"running": {}}, phase="Running")
+    room.cluster.log = 'noise\n{"chunksDone": 3, "chunksTotal": 4, "rowsPerSecond": 10}\n'
+    assert await room.look() == 2.0
+    assert room.status["progressText"] == "3/4"
+    room.end(Stage.LOAD, {"outcome": "Loaded", "reason": "succeeded"})
+    await room.look()
+    room.end(Stage.REPORT, SUCCEEDED)
+    assert await room.look() is None
+    assert (room.status["phase"], room.ready["status"]) == ("Succeeded", "True")
+    created = [write for write in room.cluster.writes if write[0] in {"jobs", "configmaps"}]
+    assert [plural for plural, _, _ in created] == ["configmaps", "jobs", "jobs", "jobs"]
+    assert {user for _, _, user in created} == {USER}
+
+
+async def test_a_pass_that_finds_nothing_new_writes_nothing():
+    room = Room()
+    await room.look()
+    before = len(room.cluster.writes)
+    await room.look()
+    await room.look()
+    assert len(room.cluster.writes) == before + 1
+    await room.look()
+    assert len(room.cluster.writes) == before + 1
+
+
+async def test_a_job_that_is_there_already_is_taken_up_and_not_made_twice():
+    room = Room()
+    await room.look()
+    forgetful = Room()
+    forgetful.cluster = room.cluster
+    forgetful.context.cluster = room.cluster
+    await forgetful.look()
+    assert sum(plural == "jobs" for plural, _, _ in room.cluster.writes) == 1
+    assert forgetful.status["phase"] == "Planning"
+
+
+async def test_the_pods_carry_no_token_and_are_restricted():
+    room = Room()
+    await room.look()
+    pod = room.job(Stage.PLAN)["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert {entry["name"] for entry in container["env"]} == {
+        "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "reason"),
+    [("secrets", "erp-db", "SecretMissing"), ("persistentvolumeclaims", "legacy", "SourceMissing")],
+)
+async def test_what_is_missing_is_named_and_nothing_is_started(kind, name, reason):
+    room = Room()
+    del room.cluster.objects[kind, name]
+    assert await room.look() == 15.0
+    assert room.ready["reason"] == reason
+    assert not any(plural == CONFIG_MAPS.plural for plural, _, _ in room.cluster.writes)
+
+
+async def test_an_incomplete_secret_is_named_by_its_missing_keys():
+    room = Room()
+    room.cluster.put(SECRETS, "erp-db", {"data": {"host": "eA=="}})
+    await room.look()
+    assert (room.ready["reason"], "password" in room.ready["message"]) == ("SecretIncomplete", True)
+
+
+async def test_a_last_word_that_the_watch_has_not_brought_yet_is_fetched():
+    room = Room()
+    await room.look()
+    room.pod(Stage.PLAN, {"terminated": {"exitCode": 0, "message": '{"outcome": "Planned"}'}}, phase="Succeeded")
+    pod = next(iter(room.store.list(PODS, "huasheng")))
+    room.store.observe(PODS, "DELETED", pod)
+    room.change(Stage.PLAN, {"conditions": [{"type": "Complete", "status": "True"}]})
+    await room.look()
+    assert room.status["phase"] == "Loading"
+
+
+async def test_a_job_without_pods_reports_its_event_after_a_minute():
+    room = Room()
+    await room.look()
+    room.cluster.put(EVENTS, "e", {
+        "involvedObject": {"name": room.job(Stage.PLAN)["metadata"]["name"]}, "reason": "FailedCreate",
+        "message": "exceeded quota", "metadata": {"name": "e"},
+    })  # fmt: skip
+    await room.look(after=61)
+    assert (room.ready["reason"], "exceeded quota" in room.ready["message"]) == ("PodNotRunning", True)
+
+
+async def test_an_account_without_rights_stalls_with_what_to_do():
+    room = Room()
+
+    async def refuse(resource, namespace, name, *, acting_as=None):
+        raise Forbidden(403, "Forbidden", "cannot impersonate resource serviceaccounts: impersonate")
+
+    room.cluster.get = refuse  # type: ignore[method-assign]
+    await room.look()
+    assert room.ready["reason"] == "ImpersonationForbidden"
+    assert "kubectl -n huasheng create rolebinding" in room.ready["message"]
