@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-import yaml
+from pilotage.delivery.documents import load_documents
 
 MAX_PACKED: Final = 10 * 1024 * 1024
 MAX_UNPACKED: Final = 50 * 1024 * 1024
@@ -88,12 +88,16 @@ def _inspect(data: bytes, budget: _Budget, nesting: int) -> dict[str, Any]:
                 if place.name == "values.schema.json":
                     _refuse_outside_references(_content(archive, member, MAX_SCHEMA))
                 elif place.name == "Chart.yaml" and len(place.parts) == 2:
-                    metadata = yaml.safe_load(_content(archive, member, MAX_METADATA))
+                    metadata = _first(load_documents(_content(archive, member, MAX_METADATA).decode()))
                 elif len(place.parts) == 3 and place.parts[1] == "charts" and place.suffix in {".tgz", ".gz"}:
                     _inspect(_content(archive, member, MAX_PACKED), budget, nesting - 1)
-    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
         raise _refused(f"the archive is no packaged chart: {type(error).__name__}: {str(error)[:200]}") from error
     return _checked(metadata)
+
+
+def _first(documents: list[Any]) -> Any:
+    return documents[0] if documents else None
 
 
 def _checked(metadata: Any) -> dict[str, Any]:

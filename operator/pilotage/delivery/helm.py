@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
 from pilotage.delivery.access import ApiAccess, kubeconfig
 from pilotage.delivery.archive import ChartError
@@ -205,7 +203,7 @@ class HelmEngine:
             raise ChartError("ChartLimit" if ended.late or ended.code < 0 else reason, text)
         try:
             return parse_manifests(ended.output.decode())
-        except (ValueError, yaml.YAMLError) as error:
+        except ValueError as error:
             raise ChartError("ChartInvalid", str(error)) from error
 
     async def close(self) -> None:

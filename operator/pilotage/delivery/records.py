@@ -12,16 +12,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-import yaml
-
+from pilotage.delivery.documents import load_documents
 from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL, Revision
 
 WORKLOAD_KINDS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 MAX_MANIFEST: Final = 2 * 1024 * 1024
 MAX_RECORD: Final = 16 * 1024 * 1024  # unpacked; a Secret's megabyte could unpack to a gigabyte
-MAX_DEPTH: Final = 64
-
-FastLoader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def decode_record(secret: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,29 +64,16 @@ def workloads_in(manifest: str) -> Iterable[tuple[str, str]]:
 
 
 def parse_manifests(text: str) -> list[dict[str, Any]]:
-    """The objects of a multi-document YAML text. Raises ValueError when it is none, far too large or far too deep.
-
-    Depth is counted first: the fast loader overruns its stack where the slow one raises RecursionError.
-    """
+    """The objects of a multi-document YAML text. Raises ValueError when it is none, far too large or far too deep."""
     if len(text) > MAX_MANIFEST:
         msg = f"the rendered manifests are {len(text)} characters long; at most {MAX_MANIFEST} are taken"
         raise ValueError(msg)
     try:
-        _refuse_depth(text)
-        found = list(yaml.load_all(text, Loader=FastLoader))
-    except (yaml.YAMLError, RecursionError) as error:
-        msg = f"the rendered manifests are no YAML: {error}"
+        found = load_documents(text)
+    except ValueError as error:
+        msg = f"the rendered manifests cannot be read: {error}"
         raise ValueError(msg) from error
     return [document for document in found if isinstance(document, dict) and document.get("metadata")]
-
-
-def _refuse_depth(text: str) -> None:
-    depth = 0
-    for event in yaml.parse(text, Loader=FastLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            msg = f"the rendered manifests are nested deeper than {MAX_DEPTH} levels"
-            raise ValueError(msg)
 
 
 def _moment(text: Any) -> datetime | None:

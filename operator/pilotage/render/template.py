@@ -46,6 +46,7 @@ class ExpressionEnvironment(ImmutableSandboxedEnvironment):
             comment_end_string="#]\x00",
             undefined=StrictUndefined,
             keep_trailing_newline=True,
+            finalize=_as_text,
         )
         self.globals.clear()
         self.filters = {name: function for name, function in self.filters.items() if name in FILTERS}
@@ -55,7 +56,8 @@ class ExpressionEnvironment(ImmutableSandboxedEnvironment):
         if isinstance(obj, Mapping) and attribute in obj:
             return obj[attribute]
         if isinstance(obj, Undefined):
-            return getattr(obj, attribute)
+            # Raises UndefinedError with the missing name; the object has attributes of Python's own.
+            str(obj)
         return self.undefined(obj=obj, name=attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -69,6 +71,16 @@ class ExpressionEnvironment(ImmutableSandboxedEnvironment):
         """Nothing is called."""
         del obj
         return False
+
+
+def _as_text(value: Any) -> Any:
+    """A value in the midst of text, as YAML would write it. Raises TemplateError for what is no scalar."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float | Undefined):
+        return value
+    msg = f"gives a {type(value).__name__} in the midst of text: let it be the whole value, or use tojson or join"
+    raise TemplateError(msg)
 
 
 def evaluate(

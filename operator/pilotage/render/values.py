@@ -16,7 +16,7 @@ from pilotage.api.v1alpha1.implementation import ConfigItem, ConfigType
 MAX_DOCUMENT: Final = 512 * 1024
 MAX_DEPTH: Final = 64
 
-# libyaml's parser, thirty times as fast as Python's: half a megabyte must not hold the operator up for seconds.
+# libyaml's parser, many times as fast as Python's: half a megabyte must not hold the operator up for long.
 FastLoader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Path = tuple[str, ...]

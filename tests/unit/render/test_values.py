@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,9 +37,11 @@ def test_a_null_reaches_helm_which_takes_the_charts_default_away():
     assert merge({"a": None}, {"a": {"b": 1}}) == {"a": {"b": 1}}
 
 
-@given(MAPPINGS, MAPPINGS, MAPPINGS)
-def test_layers_may_be_merged_from_either_end(first, second, third):
-    assert merge(merge(first, second), third) == merge(first, merge(second, third))
+@given(MAPPINGS, MAPPINGS)
+def test_every_leaf_of_the_upper_layer_is_in_the_result(base, over):
+    found = dict(_leaves(merge(base, over)))
+    kept = [path for path, value in _leaves(over) if value != "{}"]
+    assert all(found[path] == dict(_leaves(over))[path] for path in kept)
 
 
 @given(MAPPINGS)
@@ -54,7 +54,8 @@ def test_a_dotted_path_nests():
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("true", True), ("8080", 8080), ("0", 0), ("007", "007"), ("1" * 20, "1" * 20), ("a: b", "a: b")]
+    ("text", "value"),
+    [("true", True), ("8080", 8080), ("0", 0), ("007", "007"), ("1" * 20, "1" * 20), ("a: b", "a: b")],
 )
 def test_a_value_for_a_target_path_is_read_by_its_form(text, value):
     assert parse_scalar(text) == value
@@ -90,13 +91,6 @@ def test_a_document_that_could_do_harm_is_refused_with_its_place(text, message):
     with pytest.raises(ValuesError, match=message) as caught:
         parse_document(text, "valuesFrom[Secret db]")
     assert caught.value.path == "valuesFrom[Secret db]"
-
-
-def test_the_largest_document_is_read_in_little_time():
-    text = "".join(f"key{n}: {{a: {n}, b: text}}\n" for n in range(16_000))
-    begun = time.process_time()
-    assert len(parse_document(text, "w")) == 16_000
-    assert time.process_time() - begun < 5
 
 
 def item(**fields) -> ConfigItem:
