@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,32 @@ class Kubectl:
         text = self.run("get", kind, name, "--ignore-not-found", "--output=json")
         found: dict[str, Any] | None = json.loads(text) if text.strip() else None
         return found
+
+    def complete_job(self, manifest: Mapping[str, Any], seconds: float) -> None:
+        """Run a Job to its end; one that is complete already is left alone, one that failed is begun anew.
+
+        Refusal carries the log of a Job that fails, or says that the time is over.
+        """
+        name = manifest["metadata"]["name"]
+        if "Failed" in self.job_conditions(name):
+            self.run("delete", "job", name, "--wait")
+        if self.find("job", name) is None:
+            self.apply([manifest])
+        deadline = time.monotonic() + seconds
+        while "Complete" not in (conditions := self.job_conditions(name)):
+            if (failed := "Failed" in conditions) or time.monotonic() > deadline:
+                reason = "failed" if failed else f"is not complete after {seconds:.0f} s"
+                pods = self.run("get", "pods", f"--selector=job-name={name}", "--output=wide")
+                log = self.run("logs", f"--selector=job-name={name}", "--tail=20")
+                message = f"Job {name} {reason}.\n{pods}{log}"
+                raise Refusal(message)
+            time.sleep(1)
+
+    def job_conditions(self, name: str) -> set[str]:
+        """Types of the Job's conditions that are true; none while there is no such Job."""
+        found = self.find("job", name) or {}
+        conditions = found.get("status", {}).get("conditions", ())
+        return {condition["type"] for condition in conditions if condition["status"] == "True"}
 
     @contextmanager
     def forwarded(self, target: str, port: int) -> Iterator[str]:

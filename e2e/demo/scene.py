@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ DATABASE_SECRET = "erp-db"
 ADMINISTRATOR_SECRET = "erp-administrator"
 FRONT_SERVICE, FRONT_PORT = "erp-core-front", 8080
 MANIFESTS = Path(__file__).parent / "manifests"
-READY_TIMEOUT = "300s"
+GENERATOR = Path(__file__).parents[1] / "data"
+READY_SECONDS = 300
 
 Manifest = dict[str, Any]
 Say = Callable[[str], None]
@@ -38,10 +40,10 @@ def prepare(kubeconfig: Path, say: Say = print) -> None:
     ensure_secrets(kubectl)
     say("database server, legacy export and charts")
     kubectl.apply(manifests("database.yaml"))
-    kubectl.apply(legacy_manifests(kubectl))
-    kubectl.apply(chart_config_maps().values())
-    kubectl.run("rollout", "status", "statefulset/postgresql", f"--timeout={READY_TIMEOUT}")
-    kubectl.run("wait", "--for=condition=Complete", "job/legacy-export", f"--timeout={READY_TIMEOUT}")
+    claim, job = legacy_manifests()
+    kubectl.apply([claim, *chart_config_maps().values()])
+    kubectl.run("rollout", "status", "statefulset/postgresql", f"--timeout={READY_SECONDS}s")
+    kubectl.complete_job(job, READY_SECONDS)
 
 
 def apply_project(kubeconfig: Path) -> None:
@@ -76,11 +78,14 @@ def chart_config_maps() -> dict[str, Manifest]:
     }
 
 
-def legacy_manifests(kubectl: Kubectl) -> Iterator[Manifest]:
-    """The volume and the Job that fills it; a Job that is there stays, for its pod template cannot be changed."""
-    for manifest in manifests("legacy.yaml"):
-        if manifest["kind"] != "Job" or kubectl.find("job", manifest["metadata"]["name"]) is None:
-            yield manifest
+def legacy_manifests() -> tuple[Manifest, Manifest]:
+    """The claim, and the Job that writes the files on it: named after its generator, so that a changed one runs."""
+    claim, job = manifests("legacy.yaml")
+    generator = hashlib.sha256()
+    for source in sorted(GENERATOR.glob("*.py")):
+        generator.update(source.read_bytes())
+    job["metadata"]["name"] += f"-{generator.hexdigest()[:8]}"
+    return claim, job
 
 
 def ensure_secrets(kubectl: Kubectl) -> None:
