@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -26,8 +27,17 @@ def archive(recipe: Recipe) -> Path:
 
 
 def build_images(recipes: list[Recipe]) -> list[Path]:
-    """Build what changed and give the archives of all; prints a line for each image."""
+    """Build what changed and give the archives of all; prints a line for each image.
+
+    One build at a time in a checkout: a second one waits, and then finds most of its work done.
+    """
     ARCHIVES.mkdir(parents=True, exist_ok=True)
+    with (ARCHIVES / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return build_changed(recipes)
+
+
+def build_changed(recipes: list[Recipe]) -> list[Path]:
     tool: Tool | None = None
     for recipe in recipes:
         inputs = inputs_digest(recipe)
