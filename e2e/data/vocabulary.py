@@ -23,8 +23,8 @@ TRADES = ("商贸", "贸易", "实业", "机电设备", "五金制品", "电子�
 SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗"
 GIVEN_NAMES = ("伟", "芳", "娜", "敏", "静", "强", "磊", "洋", "艳", "勇", "建国", "秀英", "晓明", "志强", "丽华")
 STREETS = ("人民路", "解放路", "中山路", "建设大街", "长江路", "黄河路", "和平街", "文化路", "工业园一路", "科技大道")
-# Characters that GB18030 writes with four bytes, inside the basic plane (㐂, 䶮) and beyond it (𠮷, 𡈽, 𣲙, 𤭢).
-RARE_CHARACTERS = ("㐂", "䶮", "𠮷", "𡈽", "𣲙", "𤭢")
+# Characters that GB18030 writes with four bytes, inside the basic plane (㐂, 㛃) and beyond it (𠮷, 𡈽, 𣲙, 𤭢).
+RARE_CHARACTERS = ("㐂", "㛃", "𠮷", "𡈽", "𣲙", "𤭢")
 GOODS = ("螺栓", "螺母", "轴承", "电缆", "开关", "水泵", "阀门", "滤芯", "皮带", "手套", "润滑油", "焊条", "钢管")
 MATERIALS = ("不锈钢", "碳钢", "黄铜", "塑料", "橡胶", "铝合金", "陶瓷", "尼龙")
 UNITS = ("个", "千克", "米", "升")
