@@ -16,7 +16,7 @@ from pilotage.api.v1alpha1.common import (
 )
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, MigrationSource
 from pilotage.evidence.probe_job import CONNECTION_VARIABLES
-from pilotage.plan.migration import RunIdentity, Stage
+from pilotage.plan.migration_facts import RunIdentity, Stage
 from pilotage.reconcile.settings import Settings
 
 CONTAINER: Final = "migrate"

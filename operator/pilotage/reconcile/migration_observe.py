@@ -12,7 +12,8 @@ from pilotage.kube.client import ApiError, Forbidden
 from pilotage.kube.resources import EVENTS, JOBS, PODS
 from pilotage.plan.conditions import parse_timestamp
 from pilotage.plan.health import pod_problem
-from pilotage.plan.migration import SILENCE, RunIdentity, Stage, StageFacts
+from pilotage.plan.migration import SILENCE
+from pilotage.plan.migration_facts import RunIdentity, Stage, StageFacts
 from pilotage.reconcile.context import Context
 from pilotage.reconcile.migration_manifests import CONTAINER
 

@@ -23,7 +23,8 @@ from pilotage.kube.resources import (
 )
 from pilotage.kube.store import Key
 from pilotage.plan.facts import Problem
-from pilotage.plan.migration import MigrationJobFacts, RunIdentity, Stage, decide, identify, settled
+from pilotage.plan.migration import decide, settled
+from pilotage.plan.migration_facts import MigrationJobFacts, RunIdentity, Stage, identify
 from pilotage.reconcile.account import read_rights
 from pilotage.reconcile.context import Context, deployer, write_status
 from pilotage.reconcile.events import emit

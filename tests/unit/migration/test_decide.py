@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pilotage.plan.facts import Problem
-from pilotage.plan.migration import MigrationDecision, MigrationJobFacts, Stage, StageFacts, decide, identify
+from pilotage.plan.migration import MigrationDecision, decide
+from pilotage.plan.migration_facts import MigrationJobFacts, Stage, StageFacts, identify
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 COUNTS = {"read": 10, "loaded": 9, "quarantined": 1, "balanced": True}
@@ -124,7 +125,9 @@ def test_the_ledger_decides_and_not_how_the_workers_ended(load):
     assert condition(decision)["status"] == "True"
 
 
-@pytest.mark.parametrize(("outcome", "reason"), [("Rejected", "ReconciliationFailed"), ("Paused", "ErrorBudgetExceeded")])
+@pytest.mark.parametrize(
+    ("outcome", "reason"), [("Rejected", "ReconciliationFailed"), ("Paused", "ErrorBudgetExceeded")]
+)
 def test_rejected_and_paused_are_kept_apart_and_carry_the_engine_s_words(outcome, reason):
     report = StageFacts(complete=True, answer={**SUCCEEDED, "outcome": outcome, "reason": reason, "message": "why"})
     decision = decide(facts(stages={Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: report}))

@@ -11,7 +11,7 @@ import pytest
 from pilotage.kube.client import Conflict, Forbidden, NotFound
 from pilotage.kube.resources import CONFIG_MAPS, EVENTS, IMPLEMENTATIONS, JOBS, MIGRATION_JOBS, PODS, SECRETS
 from pilotage.kube.store import Key, Store
-from pilotage.plan.migration import Stage, identify
+from pilotage.plan.migration_facts import Stage, identify
 from pilotage.reconcile.context import Context
 from pilotage.reconcile.migrationjob import reconcile
 from tests.unit.migration.test_decide import NOW, SUCCEEDED, a_migration, an_implementation
