@@ -9,7 +9,7 @@ import logging
 import sys
 from pathlib import Path
 
-from pilotage_tryton.activation import activate, wait_until_activated
+from .activation import activate, wait_until_activated
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction  # type: ignore[import-not-found]
 
 # Class of an account -> (name of its type, statement, flags of Tryton's account type).
 TYPES: dict[str, tuple[str, str, dict[str, bool]]] = {

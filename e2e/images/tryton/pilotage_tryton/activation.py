@@ -5,11 +5,11 @@ import time
 from typing import Any
 
 import psycopg
-from trytond.pool import Pool
-from trytond.transaction import Transaction, TransactionError
+from trytond.pool import Pool  # type: ignore[import-not-found]
+from trytond.transaction import Transaction, TransactionError  # type: ignore[import-not-found]
 
-from pilotage_tryton.accounts import write_accounts
-from pilotage_tryton.organisation import write_organisation
+from .accounts import write_accounts
+from .organisation import write_organisation
 
 ADMINISTRATOR_EMAIL = "erp@localhost"
 
