@@ -17,7 +17,7 @@ def kubeconfig() -> Path:
 
     from e2e.cluster import embedded
 
-    embedded.up(replace=True)
+    embedded.up()
     load_images(["operator", "engine", "postgresql"])
     path = embedded.kubeconfig()
     install_operator(path)
