@@ -102,6 +102,11 @@ def kubectl(cluster: LightCluster, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
+def helm(cluster: LightCluster, *arguments: str) -> str:
+    command = [str(BINARIES / "helm"), f"--kubeconfig={cluster.kubeconfig}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
 class Tenant:
     """One customer's namespace, the engine, and the release `core` in it."""
 
@@ -201,7 +206,7 @@ def helm_processes(namespace: str) -> list[int]:
 
 async def until(condition, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 (the condition is the cluster's, which signals nothing)
             await asyncio.sleep(0.1)
 
 
@@ -234,11 +239,7 @@ async def test_an_install_is_in_sync_and_an_ordinary_helm_release(tenant):
     assert (await tenant.facts()).revisions[0].manifest_workloads == (("Deployment", "web"),)
     settings = await tenant.cluster.get(CONFIG_MAPS, tenant.namespace, "settings")
     assert settings["data"] == {"text": "你好"}
-    listed = subprocess.run(
-        [str(BINARIES / "helm"), "list", "--kubeconfig", str(tenant.light.kubeconfig), "-n", tenant.namespace, "-q"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert listed.stdout.split() == ["core"]
+    assert helm(tenant.light, "list", "--namespace", tenant.namespace, "--short").split() == ["core"]
     assert await tenant.engine.releases_of(tenant.namespace, "erp", tenant.account) == ["core"]
 
 
@@ -452,5 +453,5 @@ async def test_a_chart_that_is_not_as_it_should_be_is_refused_with_the_remedy(te
 
 async def test_a_registry_that_does_not_answer_is_told(tenant):
     unreachable = ChartSource.model_validate({"oci": "oci://127.0.0.1:1/core", "version": "1.2.3"})
-    with pytest.raises(ChartError, match="cannot be pulled from oci://127.0.0.1:1/core"):
+    with pytest.raises(ChartError, match="cannot be pulled from oci"):
         await tenant.charts.fetch(unreachable, tenant.namespace, tenant.account)

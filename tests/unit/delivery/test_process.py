@@ -17,7 +17,8 @@ from pilotage.delivery.process import child_environment, run
 PARENT = """
 import asyncio
 from pilotage.delivery.process import run
-asyncio.run(run(["sh", "-c", "echo $$ > {place}; exec sleep 600"], environment={{"PATH": "/usr/bin:/bin"}}, timeout=600))
+script = "echo $$ > {place}; exec sleep 600"
+asyncio.run(run(["sh", "-c", script], environment={{"PATH": "/usr/bin:/bin"}}, timeout=600))
 """
 
 
