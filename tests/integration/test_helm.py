@@ -21,7 +21,7 @@ from pilotage.delivery.factory import build_delivery
 from pilotage.delivery.helm import HelmAction
 from pilotage.kube.official import connect
 from pilotage.kube.resources import CONFIG_MAPS, SECRETS
-from pilotage.plan.delivery import ReleaseState, release_state
+from pilotage.plan.delivery import INPUT_LABEL, ReleaseState, release_state
 from tests.unit.delivery.builders import chart
 
 pytestmark = [pytest.mark.light, pytest.mark.timeout(180)]
@@ -314,7 +314,7 @@ async def test_a_killed_rollback_leaves_the_failure_that_it_was_for(tenant):
     await tenant.act("Upgrade", "b", values={"fault": True})
     await tenant.act("Upgrade", "c", values={"fault": True})
     records = await tenant.cluster.list(SECRETS, tenant.namespace, labels="owner=helm,version=3")
-    await pretend(tenant, records[0], "pending-rollback")
+    await pretend(tenant, records[0], "pending-rollback", wanted="a")
     await tenant.engine.unlock(tenant.namespace, "core", tenant.account, "c" * 40)
     assert await tenant.statuses() == [(1, "deployed"), (2, "failed")]
 
@@ -322,7 +322,7 @@ async def test_a_killed_rollback_leaves_the_failure_that_it_was_for(tenant):
 async def test_a_killed_uninstall_goes_on_and_is_no_failed_attempt(tenant):
     await tenant.act("Install")
     records = await tenant.cluster.list(SECRETS, tenant.namespace, labels="owner=helm")
-    await pretend(tenant, records[0], "uninstalling")
+    await pretend(tenant, records[0], "uninstalling", wanted="a")
     assert await tenant.state() is ReleaseState.LOCKED
     await tenant.engine.unlock(tenant.namespace, "core", tenant.account, "a" * 40)
     assert await tenant.state() is ReleaseState.OUT_OF_DATE
@@ -331,13 +331,16 @@ async def test_a_killed_uninstall_goes_on_and_is_no_failed_attempt(tenant):
     assert "settings" not in kubectl(tenant.light, "-n", tenant.namespace, "get", "configmaps", "-o", "name")
 
 
-async def pretend(tenant: Tenant, secret: dict, status: str) -> None:
-    """Leave the record as a helm that was killed in the midst of that action leaves it."""
+async def pretend(tenant: Tenant, secret: dict, status: str, *, wanted: str) -> None:
+    """Leave the record as a helm that was killed in the midst of that action leaves it.
+
+    That of a rollback carries the labels of the revision it returns to.
+    """
     from pilotage.delivery.records import decode_record, encode_record
 
     document = decode_record(secret)
     document["info"]["status"] = status
-    labels = {**secret["metadata"]["labels"], "status": status}
+    labels = {**secret["metadata"]["labels"], "status": status, INPUT_LABEL: wanted * 40}
     body = {
         **secret,
         "metadata": {**secret["metadata"], "labels": labels},
