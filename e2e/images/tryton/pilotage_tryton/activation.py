@@ -20,11 +20,13 @@ def activate(settings: dict[str, Any]) -> None:
     The first administrator's password is read from the file that TRYTONPASSFILE names.
     """
     database = settings["database"]
-    states = module_states(database)
-    if states is None:
+    states = module_states(database) or {}
+    if not administrator_is_there(database):
+        # An initialisation that was interrupted has its modules, but nobody who could log in: it is begun anew.
         say("initialising the database")
-        run_admin("--database", database, "--all", "--email", ADMINISTRATOR_EMAIL)
-        states = {}
+        account = ("--email", ADMINISTRATOR_EMAIL, "--password", "--administrator")
+        run_admin("--database", database, "--all", *account)
+        states = module_states(database) or {}
     elif not set(settings["modules"]) <= set(states):
         # An image of a newer release knows modules that the database has never heard of.
         run_admin("--database", database, "--update-modules-list")
@@ -90,6 +92,15 @@ def module_states(database: str) -> dict[str, str] | None:
             return dict(connection.execute("SELECT name, state FROM ir_module").fetchall())
     except psycopg.errors.UndefinedTable:
         return None
+
+
+def administrator_is_there(database: str) -> bool:
+    query = "SELECT count(*) FROM res_user WHERE login = 'admin' AND password_hash IS NOT NULL"
+    try:
+        with psycopg.connect(dbname=database, connect_timeout=5) as connection:
+            return connection.execute(query).fetchone() == (1,)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+        return False
 
 
 def run_admin(*arguments: str) -> None:
