@@ -181,3 +181,10 @@ def test_too_few_customers_are_refused_with_the_least_number(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(tmp_path), "--customers", "10"])
     assert "at least 4000" in capsys.readouterr().err
+
+
+def test_another_generator_than_the_one_meant_writes_nothing(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--generator", "f00dfeed"])
+    assert "wanted is f00dfeed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

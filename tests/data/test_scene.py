@@ -81,11 +81,12 @@ def assert_restricted(pod):
         assert rules["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_the_job_that_writes_the_files_is_named_after_its_generator(monkeypatch, tmp_path):
+def test_the_job_that_writes_the_files_is_named_after_its_generator(monkeypatch):
     before = scene.legacy_manifests()[1]["metadata"]["name"]
-    (tmp_path / "export.py").write_text("another generator")
-    monkeypatch.setattr(scene, "GENERATOR", tmp_path)
-    assert scene.legacy_manifests()[1]["metadata"]["name"] != before
+    monkeypatch.setattr(scene, "generator_digest", lambda: "f00dfeed0")
+    job = scene.legacy_manifests()[1]
+    assert before != job["metadata"]["name"] == "legacy-export-f00dfeed"
+    assert "--generator=f00dfeed" in job["spec"]["template"]["spec"]["containers"][0]["command"]
 
 
 def test_no_file_of_the_scene_holds_a_password():
