@@ -81,7 +81,11 @@ async def _observe_module(
     if inputs.problem:
         return ModuleFacts(desired=desired, problem=problem)
     name = release_name(body["metadata"]["name"], module)
-    release: ReleaseFacts = await context.rollout.releases.read(context, namespace, name, account)
+    try:
+        release: ReleaseFacts = await context.rollout.releases.read(context, namespace, name, account)
+    except ValueError as error:
+        text = f"{error}. Restore the Secret, or delete it if a newer record is there"
+        return ModuleFacts(desired=desired, problem=Problem("ReleaseUnreadable", text))
     error = context.rollout.engine.last_error(namespace, name, desired.input, attempt) if desired else None
     health, message, active = await observe_health(context, namespace, release, account)
     return ModuleFacts(

@@ -1,0 +1,181 @@
+"""What a person sees of a running project: a picture in a terminal, lines of transitions anywhere else. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+COLOURS = {
+    "Pending": "bright_black",
+    "Configuring": "yellow",
+    "Migrating": "magenta",
+    "Verifying": "cyan",
+    "Prepared": "cyan",
+    "CuttingOver": "yellow",
+    "Live": "green",
+    "Stable": "green",
+    "Accepted": "bold green",
+    "Unhealthy": "bold red",
+    "Failed": "bold red",
+    "RolledBack": "bold red",
+    "Succeeded": "bold green",
+    "Rejected": "bold red",
+    "Paused": "bold red",
+    "Passed": "bold green",
+    "Observing": "cyan",
+    "Inconclusive": "yellow",
+    "Error": "red",
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """The objects of one project as they were read at one moment."""
+
+    implementation: Mapping[str, Any]
+    migrations: Sequence[Mapping[str, Any]] = field(default=())
+    checks: Sequence[Mapping[str, Any]] = field(default=())
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.implementation.get("status") or {}
+        return found
+
+    @property
+    def modules(self) -> list[Mapping[str, Any]]:
+        return list(self.status.get("modules") or [])
+
+    @property
+    def closed(self) -> bool:
+        """Whether everything is done: the phase is Closed and every module Accepted."""
+        states = [module["state"] for module in self.modules]
+        return self.status.get("phase") == "Closed" and set(states) == {"Accepted"}
+
+    @property
+    def stalled(self) -> str | None:
+        """Why nothing moves, in the operator's words; None while it does."""
+        conditions = self.status.get("conditions") or []
+        return next((found["message"] for found in conditions if found["type"] == "Stalled"), None)
+
+
+def view(project: Project, elapsed: float) -> RenderableType:
+    """The whole project as one renderable; `elapsed` in seconds."""
+    spec = project.implementation.get("spec") or {}
+    customer = (spec.get("customer") or {}).get("name", "")
+    head = Text.assemble(
+        (customer, "bold"),
+        "   phase ",
+        (project.status.get("phase") or "…", "bold cyan"),
+        f"   wave {project.status.get('wave', '…')}",
+        f"   live {project.status.get('live', '…')}",
+        f"   {clock(elapsed)}",
+    )
+    parts: list[RenderableType] = [_modules(project, spec)]
+    if project.migrations:
+        parts.append(_migrations(project.migrations))
+    if project.checks:
+        parts.append(_checks(project.checks))
+    parts.append(_waiting(project))
+    return Panel(Group(*parts), title=head, title_align="left", border_style="blue", width=110)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 3:07."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _modules(project: Project, spec: Mapping[str, Any]) -> Table:
+    titles = {module["name"]: module.get("title", "") for module in spec.get("modules") or []}
+    table = Table(box=None, expand=True, pad_edge=False, title="Modules by wave", title_justify="left")
+    table.add_column("WAVE", width=4)
+    table.add_column("MODULE", width=22)
+    table.add_column("STATE", width=12)
+    table.add_column("REASON", overflow="ellipsis", no_wrap=True)
+    for module in sorted(project.modules, key=lambda found: found["wave"]):
+        state = Text(module["state"], style=COLOURS.get(module["state"], ""))
+        name = f"{module['name']} {titles.get(module['name'], '')}"
+        table.add_row(str(module["wave"]), name, state, module.get("message", ""))
+    return table
+
+
+def _migrations(migrations: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, expand=True, pad_edge=False, title="Migrations", title_justify="left")
+    for heading in ("MIGRATION", "PHASE", "CHUNKS", "", "READ", "LOADED", "QUARANTINED"):
+        table.add_column(heading)
+    for migration in migrations:
+        status = migration.get("status") or {}
+        progress, counts = status.get("progress") or {}, status.get("counts") or {}
+        done, total = progress.get("chunksDone", 0), progress.get("chunksTotal", 0)
+        phase = status.get("phase", "Waiting")
+        table.add_row(
+            migration["metadata"]["name"],
+            Text(phase, style=COLOURS.get(phase, "")),
+            ProgressBar(total=max(total, 1), completed=done, width=24),
+            f"{done}/{total}" if total else "",
+            *(str(counts.get(count, "")) for count in ("read", "loaded", "quarantined")),
+        )
+    return table
+
+
+def _checks(checks: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, expand=True, pad_edge=False, title="Acceptance", title_justify="left")
+    for heading in ("CHECK", "GATE", "PHASE", "MODULES"):
+        table.add_column(heading, overflow="ellipsis", no_wrap=True)
+    for check in checks:
+        status = check.get("status") or {}
+        phase = status.get("phase", "Pending")
+        tracks = status.get("modules") or []
+        passed = sum(track.get("phase") == "Passed" for track in tracks)
+        table.add_row(
+            check["metadata"]["name"],
+            check["spec"]["gate"],
+            Text(phase, style=COLOURS.get(phase, "")),
+            f"{passed}/{len(tracks)}{_clocks(tracks)}" if tracks else "",
+        )
+    return table
+
+
+def _clocks(tracks: Iterable[Mapping[str, Any]]) -> str:
+    running = [
+        f"{track['name']} {track['clock'].get('accumulated', '0s')} of {track['clock']['required']}"
+        for track in tracks
+        if track.get("clock") and track.get("phase") == "Observing"
+    ]
+    return "  " + ", ".join(running) if running else ""
+
+
+def _waiting(project: Project) -> Text:
+    if project.closed:
+        return Text("\nClosed: every module is accepted.", style="bold green")
+    actions = project.status.get("nextActions") or []
+    if not actions:
+        return Text("\nPilotage is at work; nobody is waited for.", style="bright_black")
+    first = actions[0]
+    return Text(f"\nWaits for {first['who']}: {first['what']}", style="yellow")
+
+
+def transitions(before: Project | None, after: Project) -> list[str]:
+    """One line for each thing that changed its standing since the last look."""
+    old = _standings(before) if before else {}
+    return [
+        f"{name}: {old.get(name, 'new')} → {standing}"
+        for name, standing in _standings(after).items()
+        if old.get(name) != standing
+    ]
+
+
+def _standings(project: Project) -> dict[str, str]:
+    found = {"phase": str(project.status.get("phase"))}
+    found |= {f"module {module['name']}": module["state"] for module in project.modules}
+    for kind, objects in (("migration", project.migrations), ("check", project.checks)):
+        found |= {
+            f"{kind} {item['metadata']['name']}": (item.get("status") or {}).get("phase", "Pending") for item in objects
+        }
+    return found
