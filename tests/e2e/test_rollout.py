@@ -79,7 +79,7 @@ def test_a_bad_upgrade_of_one_module_is_rolled_back_and_the_others_are_untouched
     modules = [a_module("core"), a_module("finance", "core")]
     customer.implementation(*modules, rollout={"onFailure": "Rollback"})
     customer.wait_states(core="Accepted", finance="Accepted")
-    modules[1] |= {"values": {"command": ["false"]}, "timeout": "20s"}
+    modules[1] |= {"values": {"image": "localhost/nowhere/missing:2"}, "timeout": "15s"}
     customer.implementation(*modules, rollout={"onFailure": "Rollback"})
     customer.wait_states(finance="RolledBack", core="Accepted")
     releases = customer.releases()

@@ -86,13 +86,13 @@ async def _observe_module(
     except ValueError as error:
         text = f"{error}. Restore the Secret, or delete it if a newer record is there"
         return ModuleFacts(desired=desired, problem=Problem("ReleaseUnreadable", text))
-    error = context.rollout.engine.last_error(namespace, name, desired.input, attempt) if desired else None
+    failure = context.rollout.engine.last_error(namespace, name, desired.input, attempt) if desired else None
     health, message, active = await observe_health(context, namespace, release, account)
     return ModuleFacts(
         desired=desired,
         problem=problem,
         release=release,
-        action_error=Problem(error.reason, error.message) if error else None,
+        action_error=Problem(failure.reason, failure.message) if failure else None,
         health=health,
         health_message=message,
         job_active=active,
