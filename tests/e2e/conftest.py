@@ -13,9 +13,8 @@ from tests.e2e.customer import Customer
 
 @pytest.fixture(scope="session")
 def kubeconfig() -> Path:
-    from e2e.demo.install import install_operator, load_images
-
     from e2e.cluster import embedded
+    from e2e.demo.install import install_operator, load_images
 
     embedded.up()
     load_images(["operator", "engine", "postgresql"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,22 @@ class Customer:
 
     def states(self) -> dict[str, str]:
         return {module["name"]: module["state"] for module in self.status().get("modules") or []}
+
+    @contextmanager
+    def watched_states(self, module: str) -> Iterator[Iterator[str]]:
+        """Every state that is reported of the module, as the API server tells them: none is missed."""
+        path = f'jsonpath={{.status.modules[?(@.name=="{module}")].state}}{{"\\n"}}'
+        process = subprocess.Popen(
+            self.kubectl.command("get", "implementations", "--watch", f"--output={path}"),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            yield (line.strip() for line in process.stdout)
+        finally:
+            process.terminate()
+            process.wait()
 
     def condition(self, kind: str) -> dict[str, Any]:
         conditions = self.status().get("conditions") or []
