@@ -60,6 +60,7 @@ check: venv ## ruff, mypy, import-linter, crds drift
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PYTHON) -m pilotage.api.crd --check crds/
+	@if test -x build/bin/helm; then build/bin/helm lint --strict charts/pilotage; else echo "· no build/bin/helm yet: the charts are linted by test-light"; fi
 
 .PHONY: test-unit
 test-unit: venv ## unit and simulation tests: no cluster, no database
@@ -75,7 +76,7 @@ test-migration: venv ## the data engine on a real PostgreSQL
 
 .PHONY: test-e2e
 test-e2e: programs ## scenarios on the embedded cluster with real pods
-	$(VENV)/bin/pytest -q -m embedded
+	$(VENV)/bin/pytest -q -m embedded tests/e2e tests/cluster
 
 .PHONY: test
 test: ## everything, fast checks first
