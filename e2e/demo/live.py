@@ -35,6 +35,10 @@ COLOURS = {
 }
 
 
+TROUBLED = ("Failed", "Unhealthy", "RolledBack")
+COUNTED = ("read", "loaded", "kept", "duplicates", "quarantined")
+
+
 @dataclass(frozen=True)
 class Project:
     """The objects of one project as they were read at one moment."""
@@ -56,6 +60,10 @@ class Project:
     def closed(self) -> bool:
         """Whether everything is done: the phase is Closed and every module Accepted."""
         states = [module["state"] for module in self.modules]
+        generation = (self.implementation.get("metadata") or {}).get("generation")
+        # A spec that was changed a moment ago still wears the status of the one before.
+        if self.status.get("observedGeneration") != generation:
+            return False
         return self.status.get("phase") == "Closed" and set(states) == {"Accepted"}
 
     @property
@@ -157,8 +165,43 @@ def _waiting(project: Project) -> Text:
     actions = project.status.get("nextActions") or []
     if not actions:
         return Text("\nPilotage is at work; nobody is waited for.", style="bright_black")
-    first = actions[0]
-    return Text(f"\nWaits for {first['who']}: {first['what']}", style="yellow")
+    return Text("".join(f"\nWaits for {action['who']}: {action['what']}" for action in actions[:3]), style="yellow")
+
+
+def needed(project: Project) -> list[str]:
+    """What holds the project up and what to do, in the operator's words: conditions, troubled modules, next actions."""
+    lines = [
+        f"{found['type']}={found['status']} {found['reason']}: {found['message']}"
+        for found in project.status.get("conditions") or []
+    ]
+    lines += [
+        f"module {module['name']} is {module['state']}: {module.get('message', '')}"
+        for module in project.modules
+        if module["state"] in TROUBLED
+    ]
+    for action in project.status.get("nextActions") or []:
+        lines.append(f"to do, by {action['who']}: {action['what']}")
+        if action.get("command"):
+            lines.append(f"    {action['command']}")
+    return lines or [
+        "The operator has not reported on it. Look at: kubectl -n pilotage-system logs deployment/pilotage"
+    ]
+
+
+def summary(project: Project, elapsed: float) -> list[str]:
+    """The end in a few lines; `elapsed` in seconds."""
+    passed = sum((check.get("status") or {}).get("phase") == "Passed" for check in project.checks)
+    names = ", ".join(module["name"] for module in sorted(project.modules, key=lambda found: found["wave"]))
+    lines = [
+        f"Phase {project.status.get('phase')} after {clock(elapsed)}.",
+        f"  modules: {len(project.modules)} accepted ({names})",
+        f"  checks: {passed} of {len(project.checks)} passed",
+    ]
+    for migration in project.migrations:
+        counts = (migration.get("status") or {}).get("counts") or {}
+        line = ", ".join(f"{counts.get(name, 0)} {name}" for name in COUNTED)
+        lines.append(f"  migration {migration['metadata']['name']}: {line}; balanced: {counts.get('balanced')}")
+    return lines
 
 
 def transitions(before: Project | None, after: Project) -> list[str]:

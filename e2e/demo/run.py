@@ -12,9 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from e2e.cluster.errors import Refusal
 from e2e.demo.install import install_operator, load_images
 from e2e.demo.kubectl import Kubectl
-from e2e.demo.live import Project, clock, transitions, view
+from e2e.demo.live import Project, clock, needed, summary, transitions, view
 from e2e.demo.scene import IMPLEMENTATION, NAMESPACE, apply_project, prepare
 from e2e.demo.verify import report, verify
 
@@ -22,6 +23,8 @@ IMAGES = ("postgresql", "tryton", "nginx", "portal", "engine", "operator")
 DEADLINE = 20 * 60.0
 STALLED_FOR = 90.0
 LOOK_EVERY = 1.0
+ANSWER_WITHIN = 60.0
+KINDS = ("implementations", "migrationjobs", "acceptancechecks")
 
 
 def run(kubeconfig: Path, picture: Path | None = None) -> int:
@@ -39,28 +42,43 @@ def run(kubeconfig: Path, picture: Path | None = None) -> int:
     prepare(kubeconfig, say)
     say("the project: kubectl apply of one Implementation, its MigrationJobs and AcceptanceChecks")
     apply_project(kubeconfig)
-    project = watch(kubeconfig, picture)
+    kubectl = Kubectl(kubeconfig, NAMESPACE)
+    if ask(kubectl).closed:
+        say("everything is in place from an earlier run: nothing is left to do for Pilotage")
+    project = watch(kubectl, picture)
     if not project.closed:
         return fail(kubeconfig, project)
     say("the ERP itself is asked, over its own RPC")
     right = report(verify(kubeconfig))
-    summary(project, time.monotonic() - started, kubeconfig)
+    print("\n" + "\n".join(summary(project, time.monotonic() - started)))
+    print(f"The cluster stays up: kubectl --kubeconfig {kubeconfig} -n {NAMESPACE} get impl,mj,ac")
     return 0 if right else 1
 
 
 def read_project(kubectl: Kubectl) -> Project:
     """Implementation, MigrationJobs and AcceptanceChecks as they are now."""
-    found = {
-        kind: json.loads(kubectl.run("get", kind, "--output=json"))["items"]
-        for kind in ("implementations", "migrationjobs", "acceptancechecks")
-    }
-    mine = [item for item in found["implementations"] if item["metadata"]["name"] == IMPLEMENTATION]
-    return Project(mine[0] if mine else {}, found["migrationjobs"], found["acceptancechecks"])
+    kinds = ",".join(f"{kind}.pilotage.dev" for kind in KINDS)
+    items = json.loads(kubectl.run("get", kinds, "--output=json", "--request-timeout=10s"))["items"]
+    found = {kind: [item for item in items if item["kind"] == kind] for kind in ("MigrationJob", "AcceptanceCheck")}
+    named = (IMPLEMENTATION, "Implementation")
+    mine = [item for item in items if (item["metadata"]["name"], item["kind"]) == named]
+    return Project(mine[0] if mine else {}, found["MigrationJob"], found["AcceptanceCheck"])
 
 
-def watch(kubeconfig: Path, picture: Path | None) -> Project:
+def ask(kubectl: Kubectl) -> Project:
+    """The project as it is now, from an API server that may be away for a moment; Refusal after a minute of that."""
+    deadline = time.monotonic() + ANSWER_WITHIN
+    while True:
+        try:
+            return read_project(kubectl)
+        except Refusal:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOOK_EVERY)
+
+
+def watch(kubectl: Kubectl, picture: Path | None) -> Project:
     """Show the project until it is closed, has been stalled for a while, or the deadline is over."""
-    kubectl = Kubectl(kubeconfig, NAMESPACE)
     started = time.monotonic()
     looks: list[tuple[Project, float]] = []
 
@@ -97,7 +115,7 @@ def busiest(looks: list[tuple[Project, float]]) -> tuple[Project, float]:
 def _follow(kubectl: Kubectl, started: float, show: Callable[[Project], None]) -> Project:
     stalled_since: float | None = None
     while True:
-        project = read_project(kubectl)
+        project = ask(kubectl)
         show(project)
         now = time.monotonic()
         stalled_since = (stalled_since or now) if project.stalled else None
@@ -129,18 +147,8 @@ def draw(project: Project, elapsed: float, path: Path) -> None:
 def fail(kubeconfig: Path, project: Project) -> int:
     """Say what holds the project up and where to look."""
     print("\nThe project did not reach phase Closed.", file=sys.stderr)
-    for found in project.status.get("conditions") or []:
-        print(f"  {found['type']}={found['status']} {found['reason']}: {found['message']}", file=sys.stderr)
+    for line in needed(project):
+        print(f"  {line}", file=sys.stderr)
     print(f"Look with: kubectl --kubeconfig {kubeconfig} -n {NAMESPACE} describe implementation {IMPLEMENTATION}",
           file=sys.stderr)  # fmt: skip
     return 1
-
-
-def summary(project: Project, elapsed: float, kubeconfig: Path) -> None:
-    """The end in a few lines."""
-    print(f"\nPhase {project.status['phase']}: {len(project.modules)} modules accepted in {clock(elapsed)}.")
-    for migration in project.migrations:
-        counts = migration["status"]["counts"]
-        line = ", ".join(f"{counts[name]} {name}" for name in ("read", "loaded", "kept", "duplicates", "quarantined"))
-        print(f"  migration {migration['metadata']['name']}: {line}; balanced: {counts['balanced']}")
-    print(f"The cluster stays up: kubectl --kubeconfig {kubeconfig} -n {NAMESPACE} get impl,mj,ac")

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from e2e.demo.live import Project, transitions, view
+from e2e.demo.live import Project, needed, summary, transitions, view
 
 
 def project(*modules: tuple[str, str], phase: str = "Configuring", **fields: Any) -> Project:
@@ -77,3 +77,36 @@ def test_only_what_changed_is_told() -> None:
         "migration parties: Loading → Succeeded",
     ]
     assert transitions(after, after) == []
+
+
+def test_a_changed_project_is_not_closed_by_the_status_of_the_one_before() -> None:
+    closed = project(("core", "Accepted"), phase="Closed", status={"observedGeneration": 1})
+    assert Project({**closed.implementation, "metadata": {"generation": 1}}).closed
+    assert not Project({**closed.implementation, "metadata": {"generation": 2}}).closed
+
+
+def test_what_holds_a_project_up_is_said_with_the_command_that_helps() -> None:
+    stalled = {"type": "Stalled", "status": "True", "reason": "AccountMissing", "message": "no account"}
+    action = {"who": "administrator", "what": "create the account", "command": "kubectl create serviceaccount x"}
+    lines = needed(
+        project(("core", "Failed"), ("sales", "Pending"), status={"conditions": [stalled], "nextActions": [action]})
+    )
+    assert lines == [
+        "Stalled=True AccountMissing: no account",
+        "module core is Failed: about core",
+        "to do, by administrator: create the account",
+        "    kubectl create serviceaccount x",
+    ]
+
+
+def test_a_project_nobody_has_reported_on_leads_to_the_operators_log() -> None:
+    assert "pilotage-system" in needed(Project({}))[0]
+
+
+def test_the_summary_counts_modules_checks_and_rows() -> None:
+    done = project(
+        ("core", "Accepted"), phase="Closed", migrations=[a_migration("Succeeded", 2, 2)], checks=[a_check("Passed")]
+    )
+    text = "\n".join(summary(done, 187))
+    for wanted in ("Phase Closed after 3:07", "1 accepted (core)", "1 of 1 passed", "parties: 20120 read, 0 loaded"):
+        assert wanted in text
