@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 from e2e import charts
+from e2e.cluster.choose import choose
 from e2e.cluster.errors import Refusal
 from e2e.demo.run import run
+
+CLUSTER = (sys.executable, "-m", "e2e.cluster")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,16 +25,24 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "charts":
         return charts.main([])
     try:
-        subprocess.run([sys.executable, "-m", "e2e.cluster", "up"], check=True)
-        path = subprocess.run(
-            [sys.executable, "-m", "e2e.cluster", "kubeconfig"], check=True, stdout=subprocess.PIPE, text=True
-        ).stdout.strip()
-        return run(Path(path), options.picture)
+        return run(bring_cluster(), options.picture)
     except subprocess.CalledProcessError as error:
         return error.returncode
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def bring_cluster() -> Path:
+    """Kubeconfig of the chosen cluster, brought up where it is not; with it kubectl and helm in build/bin."""
+    if choose() != "embedded":
+        subprocess.run([*CLUSTER, "build", "--only", "light"], check=True)
+    subprocess.run([*CLUSTER, "up"], check=True)
+    asked = subprocess.run([*CLUSTER, "kubeconfig"], check=True, stdout=subprocess.PIPE, text=True)
+    return Path(asked.stdout.strip())
 
 
 if __name__ == "__main__":

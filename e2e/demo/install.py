@@ -7,12 +7,14 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from e2e.cluster import kind
+from e2e.cluster.choose import choose
 from e2e.cluster.errors import Refusal
 from e2e.cluster.images import ctr_command, load
 from e2e.cluster.places import BINARIES, REPOSITORY
 from e2e.demo.kubectl import Kubectl
 from e2e.images.build import archive, build_images, inputs_digest
-from e2e.images.recipes import recipes_named
+from e2e.images.recipes import Recipe, recipes_named
 
 NAMESPACE = "pilotage-system"
 READY_WITHIN = "180s"
@@ -21,18 +23,37 @@ Say = Callable[[str], None]
 
 
 def load_images(names: Sequence[str], say: Say = print) -> None:
-    """Build what changed and import what this cluster does not hold yet; nothing is done twice."""
+    """Build what changed and bring into the chosen cluster what it does not hold yet.
+
+    A kind cluster gets all of them each time: what a node holds cannot be asked there. The user's own cluster pulls
+    from the registry that its user pushed to; nothing is loaded.
+    """
     recipes = recipes_named(list(names))
     build_images(recipes)
+    match choose():
+        case "kind":
+            say("the images go into the kind cluster")
+            kind.load([archive(recipe) for recipe in recipes])
+        case "current":
+            say("your own cluster: its nodes must have the images of build/images already, under their names")
+        case _:
+            _import_changed(recipes, say)
+
+
+def _import_changed(recipes: Sequence[Recipe], say: Say) -> None:
     held = subprocess.run(ctr_command("images", "list"), capture_output=True, text=True, check=True).stdout
+    changed = 0
     for recipe in recipes:
         stamp = f"pilotage.dev/inputs={inputs_digest(recipe)}"
         line = next((line for line in held.splitlines() if line.startswith(f"{recipe.image} ")), "")
         if stamp in line:
             continue
+        changed += 1
         say(f"image {recipe.image} goes into the cluster")
         load([archive(recipe)])
         subprocess.run(ctr_command("images", "label", recipe.image, stamp), capture_output=True, check=True)
+    if not changed:
+        say("the cluster holds all images already")
 
 
 def install_operator(kubeconfig: Path, say: Say = print) -> None:
