@@ -140,7 +140,7 @@ class Simulation:
         self.started: list[str] = []
         self.violations: list[str] = []
         self.checks_fail: set[str] = set()
-        self._crash_at, self._crash_after = crash_at, crash_after
+        self.crash_at, self._crash_after = crash_at, crash_after
         self._outside = True
         self.world.before = self._before
         self.world.after = self._after
@@ -181,7 +181,9 @@ class Simulation:
 
     # ---- how it runs
 
-    async def settle(self, until: Callable[[], bool] = lambda: False, *, steps: int = 20_000, horizon: float = 0) -> None:
+    async def settle(
+        self, until: Callable[[], bool] = lambda: False, *, steps: int = 20_000, horizon: float = 0
+    ) -> None:
         """Run until `until` holds, or until nothing has changed for `horizon` virtual seconds (two resyncs)."""
         horizon = horizon or 2 * RESYNC
         if self.operator is None:
@@ -244,11 +246,11 @@ class Simulation:
         self.operator_writes += 1
         if write[:2] == ("create", "secrets"):
             self._began(write[2])
-        if self.operator_writes == self._crash_at and not self._crash_after:
+        if self.operator_writes == self.crash_at and not self._crash_after:
             raise Crash
 
     def _after(self, _write: Write) -> None:
-        if not self._outside and self.operator_writes == self._crash_at and self._crash_after:
+        if not self._outside and self.operator_writes == self.crash_at and self._crash_after:
             raise Crash
 
     # ---- the rest of the world
