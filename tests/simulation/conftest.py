@@ -21,6 +21,6 @@ def _virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
         present[:] = [self.clock]
 
     monkeypatch.setattr(Simulation, "__init__", remember)
-    virtual = SimpleNamespace(monotonic=lambda: present[0].monotonic())
+    virtual = SimpleNamespace(monotonic=lambda: present[0].monotonic())  # noqa: PLW0108 (there is none yet)
     monkeypatch.setattr(inputs, "time", virtual)
     monkeypatch.setattr(releases, "time", virtual)

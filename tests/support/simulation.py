@@ -131,7 +131,7 @@ class Simulation:
     def __init__(
         self, seed: int = 0, *, crash_at: int = 0, crash_after: bool = False, unhealthy: Iterable[str] = ()
     ) -> None:
-        self.random = random.Random(seed)  # noqa: S311 (a simulation)
+        self.random = random.Random(seed)
         self.clock = VirtualClock()
         self.world = World(self.clock.now)
         self.unhealthy = set(unhealthy)
