@@ -10,6 +10,7 @@ from tests.e2e.customer import Customer, a_module
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(600)]
 
+PASSWORD = "probe-only"
 TABLE = "create table party (id bigserial primary key, code text not null unique, name text not null, balance numeric)"
 GOOD = [f"K{number:03d},客户{number},{number}.50" for number in range(1, 101)]
 BAD = ["K900,,1.00", "K901,,1.00", "K902,坏数,十元"]
@@ -17,7 +18,7 @@ BAD = ["K900,,1.00", "K901,,1.00", "K902,坏数,十元"]
 
 @pytest.fixture
 def customer_with_database(customer: Customer) -> Customer:
-    connection = {"host": "postgresql", "port": "5432", "database": "erp", "username": "erp", "password": "probe-only"}
+    connection = {"host": "postgresql", "port": "5432", "database": "erp", "username": "erp", "password": PASSWORD}
     server = [
         body | {"metadata": body["metadata"] | {"namespace": customer.namespace}} for body in manifests("database.yaml")
     ]
@@ -34,7 +35,7 @@ def named(customer: Customer, name: str) -> dict[str, str]:
 
 def query(customer: Customer, text: str) -> str:
     return customer.kubectl.run(
-        "exec", "postgresql-0", "--", "psql", "--host=127.0.0.1", "--username=erp", "--dbname=erp", "--no-align",
+        "exec", "postgresql-0", "--", "env", f"PGPASSWORD={PASSWORD}", "psql", "--host=127.0.0.1", "--username=erp", "--dbname=erp", "--no-align",
         "--tuples-only", f"--command={text}",
     ).strip()  # fmt: skip
 
