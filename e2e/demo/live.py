@@ -193,8 +193,8 @@ def summary(project: Project, elapsed: float) -> list[str]:
     passed = sum((check.get("status") or {}).get("phase") == "Passed" for check in project.checks)
     names = ", ".join(module["name"] for module in sorted(project.modules, key=lambda found: found["wave"]))
     lines = [
-        f"Phase {project.status.get('phase')} after {clock(elapsed)}.",
-        f"  modules: {len(project.modules)} accepted ({names})",
+        f"Phase {project.status.get('phase')}: {len(project.modules)} modules accepted in {clock(elapsed)}.",
+        f"  modules by wave: {names}",
         f"  checks: {passed} of {len(project.checks)} passed",
     ]
     for migration in project.migrations:

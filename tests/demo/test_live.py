@@ -108,5 +108,10 @@ def test_the_summary_counts_modules_checks_and_rows() -> None:
         ("core", "Accepted"), phase="Closed", migrations=[a_migration("Succeeded", 2, 2)], checks=[a_check("Passed")]
     )
     text = "\n".join(summary(done, 187))
-    for wanted in ("Phase Closed after 3:07", "1 accepted (core)", "1 of 1 passed", "parties: 20120 read, 0 loaded"):
+    for wanted in (
+        "Phase Closed: 1 modules accepted in 3:07",
+        "by wave: core",
+        "1 of 1 passed",
+        "parties: 20120 read, 0 loaded",
+    ):
         assert wanted in text
