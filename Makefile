@@ -13,7 +13,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 $(VENV)/.installed: pyproject.toml
-	@echo "· Python packages into $(VENV)"
+	@echo "· Python packages into $(VENV)" >&2
 	@test -x $(PYTHON) || python3 -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
 	@$(PYTHON) -m pip install --quiet --editable '.[operator,engine,console,development]'
 	@touch $@

@@ -69,7 +69,7 @@ def assert_complete(simulation: Simulation) -> None:
         assert len(deployed) == 1, release
         inputs = [found.input for found in simulation.revisions(release) if found.status in {"deployed", "superseded"}]
         assert len(inputs) == len(set(inputs)), f"{release} was deployed twice with one input"
-    assert simulation.world.no_ops == []
+    assert [write for write in simulation.world.no_ops if write[0] == "status"] == []
 
 
 @pytest.mark.parametrize("seed", range(10))

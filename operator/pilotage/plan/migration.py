@@ -179,6 +179,10 @@ def _watch(status: MigrationJobStatus, facts: MigrationJobFacts, stage: Stage) -
     update: dict[str, Any] = {"phase": PHASES[stage]}
     if facts.progress:
         progress = MigrationProgress.model_validate(facts.progress)
+        before = status.progress
+        # Each worker prints the ledger as it saw it: an older line must not take chunks back.
+        if before and before.chunks_total == progress.chunks_total and before.chunks_done > progress.chunks_done:
+            progress = before
         update["progress"] = progress
         update["progress_text"] = f"{progress.chunks_done}/{progress.chunks_total}"
         if stage is Stage.LOAD and standing.reason == PHASES[stage]:
