@@ -102,10 +102,11 @@ def clock(seconds: float) -> str:
 def _modules(project: Project, spec: Mapping[str, Any]) -> Table:
     titles = {module["name"]: module.get("title", "") for module in spec.get("modules") or []}
     table = Table(box=None, expand=True, pad_edge=False, title="Modules by wave", title_justify="left")
-    table.add_column("WAVE", width=4)
-    table.add_column("MODULE", width=22)
-    table.add_column("STATE", width=12)
-    table.add_column("REASON", overflow="ellipsis", no_wrap=True)
+    table.add_column("WAVE", min_width=4)
+    table.add_column("MODULE", min_width=20, no_wrap=True)
+    table.add_column("STATE", min_width=11)
+    # With a ratio, a long reason gives way to the other columns; without one it would take their room.
+    table.add_column("REASON", overflow="ellipsis", no_wrap=True, ratio=1)
     for module in sorted(project.modules, key=lambda found: found["wave"]):
         state = Text(module["state"], style=COLOURS.get(module["state"], ""))
         name = f"{module['name']} {titles.get(module['name'], '')}"

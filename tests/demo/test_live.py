@@ -59,6 +59,15 @@ def test_the_view_shows_modules_migrations_checks_and_who_is_waited_for() -> Non
         assert wanted in text
 
 
+def test_a_long_reason_leaves_wave_name_and_state_readable() -> None:
+    message = "Deployment erp-purchasing: 0 of 1 pods available; " * 5
+    module = {"name": "purchasing", "wave": 1, "state": "Configuring", "message": message}
+    shown = project(("purchasing", "Configuring"), status={"modules": [module]})
+    row = next(line for line in drawn(shown).splitlines() if "purchasing" in line)
+    assert row.split()[1:5] == ["1", "purchasing", "财务", "Configuring"]
+    assert "…" in row
+
+
 def test_the_view_of_an_object_without_status_is_no_error() -> None:
     assert "Pilotage is at work" in drawn(Project({"spec": {}}))
 
