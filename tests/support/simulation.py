@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
 from pilotage.delivery.records import revision_of
 from pilotage.kube.client import Conflict
 from pilotage.kube.resources import (
@@ -326,14 +325,21 @@ class Simulation:
     def _runs(self, release: str) -> bool:
         """Whether the release is deployed with healthy pods, by the world's own truth."""
         body = self.world.look(DEPLOYMENTS, NAMESPACE, release)
-        newest = self.revisions(release)[-1:]
         return bool(
             body
-            and newest
-            and newest[0].status == "deployed"
+            and self._newest().get(release) == "deployed"
             and (body.get("status") or {}).get("observedGeneration") == body["metadata"]["generation"]
             and (body["status"]).get("availableReplicas")
         )
+
+    def _newest(self) -> dict[str, str]:
+        """The status of each release's newest record, by its labels: decoding it in every step would cost most."""
+        newest: dict[str, tuple[int, str]] = {}
+        for body in self.world.all(SECRETS):
+            labels = body["metadata"]["labels"]
+            found = (int(labels["version"]), labels["status"])
+            newest[labels["name"]] = max(found, newest.get(labels["name"], found))
+        return {name: status for name, (_, status) in newest.items()}
 
     def _began(self, record: str) -> None:
         """A release record is about to appear: no wave may be overtaken by it."""
@@ -365,11 +371,7 @@ class Simulation:
             return
         limit = (body["spec"].get("rollout") or {}).get("maxParallel", 3)
         mutexes = {f"erp-{module['name']}": module.get("mutex") for module in body["spec"]["modules"]}
-        pending = [
-            name
-            for name in {s["metadata"]["labels"]["name"] for s in self.world.all(SECRETS) if _of_us(s)}
-            if self.revisions(name)[-1].is_pending
-        ]
+        pending = [name for name, status in self._newest().items() if status.startswith("pending-")]
         if len(pending) > limit:
             self.violations.append(f"{sorted(pending)} acted at once, {limit} may")
         held = [mutexes[name] for name in pending if mutexes.get(name)]
@@ -378,7 +380,3 @@ class Simulation:
 
     def broken(self) -> list[str]:
         return [name for name, state in self.states().items() if state in BROKEN_STATES]
-
-
-def _of_us(secret: dict[str, Any]) -> bool:
-    return IMPLEMENTATION_LABEL in secret["metadata"].get("labels", {})
