@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_PROBLEM_AFTER = 5.0
 
+Templates = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
+"""The objects of each chart, by the release's name and the digest of chart and values."""
+
 
 @dataclass(frozen=True)
 class ClusterFacts:
@@ -60,7 +63,12 @@ class Inputs:
     charts: Mapping[str, Chart] = field(default_factory=dict)
     values: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     secrets: Sequence[str] = ()
-    manifests: Sequence[Mapping[str, Any]] = ()
+    templates: Templates = field(default_factory=dict)
+
+    @property
+    def manifests(self) -> list[Mapping[str, Any]]:
+        """The objects of all modules."""
+        return [manifest for objects in self.templates.values() for manifest in objects]
 
     def redact(self, text: str) -> str:
         """The text without any value that came from a Secret."""
@@ -99,12 +107,14 @@ class InputPreparer:
         kept = self._kept.get(key)
         if kept and kept[0] == stamp and time.monotonic() < kept[1]:
             return kept[2]
-        found = await self._prepare(context, body, spec)
+        found = await self._prepare(context, body, spec, kept[2].templates if kept else {})
         ttl = RETRY_PROBLEM_AFTER if found.problem or found.problems else self._ttl
         self._kept[key] = (stamp, time.monotonic() + ttl, found)
         return found
 
-    async def _prepare(self, context: Context, body: Mapping[str, Any], spec: ImplementationSpec) -> Inputs:
+    async def _prepare(
+        self, context: Context, body: Mapping[str, Any], spec: ImplementationSpec, known: Templates
+    ) -> Inputs:
         metadata = body["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         rules, problem = await read_rights(context, namespace, spec.service_account_name)
@@ -125,18 +135,25 @@ class InputPreparer:
             except ValuesError as error:
                 problems[module.name] = Problem("ValuesInvalid", str(error))
         values = await self._render(context, name, spec, charts, layers, problems)
-        desired, manifests = {}, []
+        desired: dict[str, DesiredRelease] = {}
+        templates: dict[tuple[str, str], Sequence[Mapping[str, Any]]] = {}
         for module in spec.modules:
             if module.name not in values:
                 continue
             chart = charts[module.name]
             digest = values_digest(values[module.name], secrets, self._key)
+            wanted = DesiredRelease(input_digest(chart.digest, digest), digest, chart.name, chart.version)
+            rendering = release_name(name, module), wanted.input
             try:
-                manifests += await _template(context, module, name, namespace, chart, values, secrets)
+                # A helm process for each module: too dear to repeat for an input that was rendered before.
+                if rendering in known:
+                    templates[rendering] = known[rendering]
+                else:
+                    templates[rendering] = await _template(context, module, name, namespace, chart, values, secrets)
             except ChartError as error:
                 problems[module.name] = Problem(error.reason, f"{error.message} (spec.modules[{module.name}])")
                 continue
-            desired[module.name] = DesiredRelease(input_digest(chart.digest, digest), digest, chart.name, chart.version)
+            desired[module.name] = wanted
         return Inputs(
             rules=rules,
             cluster=cluster,
@@ -145,7 +162,7 @@ class InputPreparer:
             charts=charts,
             values=values,
             secrets=tuple(secrets),
-            manifests=tuple(manifests),
+            templates=templates,
         )
 
     async def _render(
