@@ -5,8 +5,6 @@ SHELL := /bin/bash
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-CLUSTER ?= auto
-export CLUSTER
 
 .PHONY: help
 help: ## this list

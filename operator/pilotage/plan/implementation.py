@@ -55,6 +55,16 @@ PREFLIGHT_AGAIN = timedelta(seconds=30)
 IN_PROGRESS_AGAIN = timedelta(seconds=5)
 AT_ONCE = timedelta()
 
+# Waits that end only when somebody applies or mends an object.
+NEEDS_A_PERSON = frozenset(
+    {
+        Reason.MIGRATION_JOB_MISSING,
+        Reason.MIGRATION_JOB_MISMATCH,
+        Reason.CHECK_MISSING,
+        Reason.CHECK_MISMATCH,
+    }
+)
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -250,7 +260,7 @@ def _status(
         phase=_phase(spec, facts, problem, turn),
         wave=turn.open_wave,
         live=f"{live}/{len(spec.modules)}",
-        waiting_on=shorten(actions[0].what, 120) if actions else "",
+        waiting_on="" if standing.progress is Progress.READY else shorten(standing.message, 120),
         modules=modules,
         next_actions=actions,
         assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
@@ -286,11 +296,9 @@ def _next_actions(facts: ImplementationFacts, standing: Standing, turn: Turn) ->
         failed = any(view.state in BROKEN_STATES for view in turn.views.values())
         found.append(NextAction(who="Engineer", what=standing.message, command=retry if failed else None))
     for module, view in turn.views.items():
-        if view.state is ModuleState.PENDING or not view.message or view.acting:
-            continue
         text = f"module {module}: {view.message}"
-        if text != standing.message:
-            found.append(NextAction(who="Engineer" if view.stuck else "Pilotage", what=shorten(text)))
+        if (view.stuck or view.reason in NEEDS_A_PERSON) and text != standing.message:
+            found.append(NextAction(who="Engineer", what=shorten(text)))
     return found[:20]
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from pilotage.kube.client import ApiError, Conflict, Unavailable
+from pilotage.kube.client import ApiError, Conflict, Forbidden, Unavailable
 from pilotage.kube.queue import WorkQueue
 from pilotage.kube.store import Key
 from pilotage.observability.logging import current_key
@@ -53,6 +53,9 @@ async def _reconcile_once(queue: WorkQueue[Key], context: Context, reconcile: Re
         queue.add_rate_limited(key)
         return "unavailable"
     except ApiError as error:
+        if isinstance(error, Forbidden) and error.namespace_terminating:
+            logger.info("the namespace is going away; nothing more is done there")
+            return "success"
         logger.exception("refused by the API server: %s", error.message)
         queue.add_rate_limited(key)
         return "error"
