@@ -9,6 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,8 @@ class Bench:
         begun = time.perf_counter()
         await together(self.copy(original, number) for number in range(1, self.customers))
         print(f"· {self.customers} customers made in {time.perf_counter() - begun:.0f} s", flush=True)
-        kopf = BareKopf(self.light.kubeconfig, self.light.directory)
         operator = await self.measure_start()
+        kopf = BareKopf(self.light.kubeconfig, self.light.directory)
         try:
             await self.measure_latency(operator)
             await self.finish(operator)
@@ -101,6 +102,8 @@ class Bench:
         await prepare_namespace(self.cluster, 0, chart_archive())
         await self.cluster.create(IMPLEMENTATIONS, implementation(0, self.modules))
         await self.until(operator, "the first customer's releases are installed", self.installed)
+        await operator.settled(0)
+        await operator.at_rest()
         return await Original.read(self.cluster)
 
     async def installed(self) -> bool:
@@ -161,27 +164,27 @@ class Bench:
         return all(module["state"] in {"Live", "Stable", "Accepted"} for body in bodies for module in states(body))
 
     async def measure_unchanged(self, operator: Operator, kopf: BareKopf) -> None:
-        await self.touch(operator, "0")
-        passes, own, peer = self.passes(operator), sum(operator.processor), sum(kopf.processor)
+        await self.touch("0")
+        await operator.at_rest()
+        passes = self.passes(operator)
+        await operator.at_rest()
+        own, peer = sum(operator.processor), sum(kopf.processor)
         for turn in ("1", "2", "3"):
-            await self.touch(operator, turn)
+            await self.touch(turn)
+            await operator.at_rest()
+        await kopf.at_rest()
+        used, beside = sum(operator.processor) - own, sum(kopf.processor) - peer
         done = self.passes(operator) - passes
-        value = (sum(operator.processor) - own) / done * 1000
-        beside = (sum(kopf.processor) - peer) / done * 1000
-        self.report.add(
-            "processor of a pass when nothing changed", value, "ms", "bare kopf, same events", beside, "< 5"
-        )
+        what = "processor of a pass when nothing changed"
+        self.report.add(what, used / done * 1000, "ms", "bare kopf, same events", beside / done * 1000, "< 5")
 
-    async def touch(self, operator: Operator, turn: str) -> None:
-        """Change something of each workload that nobody decides on, and wait until it was looked at."""
-        touched = min(self.customers, TOUCHED)
-        wanted = self.passes(operator) + touched
-        for number in range(touched):
+    async def touch(self, turn: str) -> None:
+        """Change something of each workload that nobody decides on."""
+        for number in range(min(self.customers, TOUCHED)):
             body = await self.cluster.get(STATEFUL_SETS, namespace_of(number), "erp-module-0")
             annotations = (body["metadata"].get("annotations") or {}) | {"bench/turn": turn}
             metadata = body["metadata"] | {"annotations": annotations}
             await self.cluster.replace(STATEFUL_SETS, body | {"metadata": metadata})
-        await operator.settled(int(wanted))
 
     def passes(self, operator: Operator) -> float:
         return operator.metric("controller_runtime_reconcile_total", controller="implementations")
@@ -204,13 +207,17 @@ class Bench:
         with self.light.audit_log.open() as log:
             log.seek(offset)
             entries = [json.loads(line) for line in log if line.endswith("\n")]
-        return sum(
-            entry["verb"] in WRITES
+        made = Counter(
+            f"{entry['verb']} {entry['objectRef']['resource']}/{entry['objectRef'].get('subresource', '')}".rstrip("/")
+            for entry in entries
+            if entry["verb"] in WRITES
             and entry.get("stage") == "ResponseComplete"
             and not entry["user"]["username"].startswith("system:apiserver")
             and not entry["objectRef"]["resource"].endswith("reviews")
-            for entry in entries
         )
+        if made:
+            print("· written: " + ", ".join(f"{count} {what}" for what, count in made.items()), flush=True)
+        return made.total()
 
     async def until(self, operator: Operator, what: str, condition: Any) -> None:
         deadline = time.monotonic() + 1800

@@ -37,6 +37,12 @@ class Measured:
         own, children = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
         return own / TICKS, children / TICKS
 
+    async def at_rest(self) -> None:
+        """Wait until it used no processor time for half a second. Asking its metrics would cost what is measured."""
+        before: tuple[float, float] | None = None
+        while before != (before := self.processor):  # noqa: ASYNC110 (the kernel tells nobody when a process rests)
+            await asyncio.sleep(0.5)
+
     def require_alive(self) -> None:
         if self._process.poll() is not None:
             words = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
@@ -69,16 +75,19 @@ class Operator(Measured):
         super().__init__([sys.executable, "-m", "pilotage.operator"], environment, directory / "operator.log")
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of the samples of that name that carry these labels; 0 while nothing answers."""
-        try:
-            address = f"http://127.0.0.1:{self._ports[1].number}/metrics"
-            with urllib.request.urlopen(address, timeout=10) as answer:
-                lines = answer.read().decode().splitlines()
-        except OSError:
-            return 0.0
+        """The sum of the samples of that name that carry these labels."""
+        lines = self._scrape() or []
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         samples = [line for line in lines if line.startswith((f"{name}{{", f"{name} "))]
         return sum(float(line.rpartition(" ")[2]) for line in samples if all(part in line for part in wanted))
+
+    def _scrape(self) -> list[str] | None:
+        address = f"http://127.0.0.1:{self._ports[1].number}/metrics"
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                return list(answer.read().decode().splitlines())
+        except OSError:
+            return None
 
     async def settled(self, passes: int) -> bool:
         """Wait until so many passes over Implementations ended and none waits; False when that took too long."""
@@ -88,7 +97,7 @@ class Operator(Measured):
             self.require_alive()
             done = self.metric("controller_runtime_reconcile_total", controller="implementations")
             depth = self.metric("workqueue_depth") + self.metric("workqueue_unfinished_work_seconds")
-            calm = calm + 1 if done >= passes and depth == 0 else 0
+            calm = calm + 1 if self._scrape() and done >= passes and depth == 0 else 0
             if calm == 2:
                 return True
             await asyncio.sleep(0.1)
