@@ -10,7 +10,6 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Awaitable, Iterable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -164,16 +163,20 @@ class Original:
         wanted = implementation(number, len(self.body["spec"]["modules"]))
         wanted["metadata"]["finalizers"] = list(self.body["metadata"].get("finalizers") or [])
         made = await cluster.create(IMPLEMENTATIONS, wanted)
-        await cluster.replace_status(IMPLEMENTATIONS, made | {"status": deepcopy(self.body["status"])})
+        await cluster.replace_status(IMPLEMENTATIONS, made | {"status": _renamed(self.body["status"], namespace)})
 
 
 def _moved(body: dict[str, Any], namespace: str) -> dict[str, Any]:
     kept = {key: body["metadata"][key] for key in ("name", "labels", "annotations") if key in body["metadata"]}
     if "annotations" in kept:
-        text = json.dumps(kept["annotations"]).replace(namespace_of(0), namespace)
-        kept["annotations"] = json.loads(text)
+        kept["annotations"] = _renamed(kept["annotations"], namespace)
     parts = {key: value for key, value in body.items() if key not in {"metadata", "status"}}
     return parts | {"metadata": kept | {"namespace": namespace}}
+
+
+def _renamed(tree: dict[str, Any], namespace: str) -> dict[str, Any]:
+    """The tree with the first customer's namespace replaced wherever it is named."""
+    return dict(json.loads(json.dumps(tree).replace(namespace_of(0), namespace)))
 
 
 async def make_ready(cluster: OfficialCluster, namespace: str, name: str) -> None:
