@@ -34,10 +34,9 @@ def named(customer: Customer, name: str) -> dict[str, str]:
 
 
 def query(customer: Customer, text: str) -> str:
-    return customer.kubectl.run(
-        "exec", "postgresql-0", "--", "env", f"PGPASSWORD={PASSWORD}", "psql", "--host=127.0.0.1", "--username=erp", "--dbname=erp", "--no-align",
-        "--tuples-only", f"--command={text}",
-    ).strip()  # fmt: skip
+    password = ("env", f"PGPASSWORD={PASSWORD}")
+    program = ("psql", "--host=127.0.0.1", "--username=erp", "--dbname=erp", "--no-align", "--tuples-only")
+    return customer.kubectl.run("exec", "postgresql-0", "--", *password, *program, f"--command={text}").strip()
 
 
 def put_source(customer: Customer, rows: list[str]) -> None:

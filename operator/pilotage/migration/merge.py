@@ -158,8 +158,6 @@ def reset_sequences(connection: Connection, schema: str, plan: ObjectPlan) -> No
                 sql.SQL(
                     "select setval(%s, greatest("
                     "(select max({column}) from {table}), (select last_value from {sequence})))"
-                ).format(
-                    column=sql.Identifier(field.to), table=table, sequence=sql.SQL(found[0])
-                ),
+                ).format(column=sql.Identifier(field.to), table=table, sequence=sql.SQL(found[0])),
                 (found[0],),
             )

@@ -73,9 +73,7 @@ def _merge(
     connection.execute("set local lock_timeout = '60s'")
     for table in sorted({plan.definition.to for plan in plans.values()}):
         # Reading goes on; nobody else writes until the commit, so a key that is free stays free.
-        connection.execute(
-            sql.SQL("lock table {} in share row exclusive mode").format(table_identifier(schema, table))
-        )
+        connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(table_identifier(schema, table)))
     for found in spec.objects:
         plan = plans[found.name]
         connection.execute(sql.SQL("analyze {}").format(sql.Identifier("mig_stg", plan.staging)))

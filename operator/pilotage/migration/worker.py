@@ -127,9 +127,7 @@ def _fail(connection: Connection, run: str, halt: Halt) -> None:
             ledger.end_run(connection, run, halt.outcome.lower(), halt.reason, halt.message, result)
 
 
-def _write_chunk(
-    connection: Connection, run: str, plan: ObjectPlan, held: ledger.Claim, result: ChunkResult
-) -> None:
+def _write_chunk(connection: Connection, run: str, plan: ObjectPlan, held: ledger.Claim, result: ChunkResult) -> None:
     columns = [plan.staged(field.to) for field in plan.definition.fields]
     statement = sql.SQL("copy {} (_seq, _chunk, _line, _raw, _order, {}) from stdin").format(
         sql.Identifier("mig_stg", plan.staging), sql.SQL(", ").join(columns)
@@ -141,9 +139,7 @@ def _write_chunk(
     ledger.finish_chunk(connection, run, held, result.numbers())
 
 
-def _quarantine_rows(
-    run: str, plan: ObjectPlan, held: ledger.Claim, result: ChunkResult
-) -> Iterator[tuple[Any, ...]]:
+def _quarantine_rows(run: str, plan: ObjectPlan, held: ledger.Claim, result: ChunkResult) -> Iterator[tuple[Any, ...]]:
     for record, rejects in result.rejected:
         for rule, reject in enumerate(rejects):
             yield (
