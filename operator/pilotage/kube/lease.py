@@ -23,7 +23,8 @@ class LeaseElector:
 
     All durations are seconds on the monotonic clock: whether another's Lease has expired is judged by how long
     this process has seen it unchanged, never by comparing wall clocks. Each renewal has one deadline around all of
-    its requests, so that a request that hangs cannot outlive the leadership.
+    its requests, so that a request that hangs cannot outlive the leadership. The deadline counts from when the last
+    good request was sent, not from its answer: others have seen the Lease unchanged since the server wrote it.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class LeaseElector:
         self._monotonic = monotonic or (lambda: asyncio.get_running_loop().time())
         self._seen: tuple[str, float] = ("", 0.0)
         self._held: dict[str, Any] | None = None
+        self._renewed = 0.0
 
     async def acquire(self) -> None:
         """Return once the Lease is ours."""
@@ -58,14 +60,15 @@ class LeaseElector:
     async def hold(self) -> None:
         """Renew for as long as it goes. Raises LeaseLost the moment that it no longer does."""
         while True:
-            renewed = self._monotonic()
             await asyncio.sleep(self._retry_period)
-            deadline = self._renew_deadline - (self._monotonic() - renewed)
+            left = self._renew_deadline - (self._monotonic() - self._renewed)
+            msg = f"not renewed within {self._renew_deadline:g} s"
+            if left <= 0:
+                raise LeaseLost(msg)
             try:
-                async with asyncio.timeout(max(0.0, deadline)):
+                async with asyncio.timeout(left):
                     await self._renew_until_done()
             except TimeoutError as error:
-                msg = f"not renewed within {self._renew_deadline:g} s"
                 raise LeaseLost(msg) from error
 
     async def release(self) -> None:
@@ -89,10 +92,11 @@ class LeaseElector:
             return False
 
     async def _take(self) -> bool:
+        sent = self._monotonic()
         try:
             found = await self._cluster.get(LEASES, self._namespace, self._name)
         except NotFound:
-            self._held = await self._cluster.create(LEASES, self._body(None))
+            self._held, self._renewed = await self._cluster.create(LEASES, self._body(None)), sent
             return True
         spec = found.get("spec") or {}
         version, now = found["metadata"]["resourceVersion"], self._monotonic()
@@ -102,19 +106,14 @@ class LeaseElector:
         free = not spec.get("holderIdentity") or spec["holderIdentity"] == self._identity
         if not free and now - self._seen[1] < duration:
             return False
-        self._held = await self._cluster.replace(LEASES, self._body(found))
+        self._held, self._renewed = await self._cluster.replace(LEASES, self._body(found)), sent
         return True
 
     async def _renew_until_done(self) -> None:
         while True:
-            held = self._held
-            if held is None:
-                msg = "it was given back"
-                raise LeaseLost(msg)
+            sent = self._monotonic()
             try:
-                self._held = await self._cluster.replace(LEASES, self._body(held))
-            except Conflict:
-                await self._adopt_own_renewal()
+                await self._renew()
             except NotFound as error:
                 msg = "it was deleted"
                 raise LeaseLost(msg) from error
@@ -122,15 +121,26 @@ class LeaseElector:
                 logger.warning("the Lease was not renewed: %s", error)
                 await asyncio.sleep(min(0.5, self._retry_period))
             else:
+                self._renewed = sent
                 return
 
-    async def _adopt_own_renewal(self) -> None:
+    async def _renew(self) -> None:
+        if self._held is None:
+            msg = "it was given back"
+            raise LeaseLost(msg)
+        try:
+            self._held = await self._cluster.replace(LEASES, self._body(self._held))
+        except Conflict:
+            self._held = await self._own_lease()
+            self._held = await self._cluster.replace(LEASES, self._body(self._held))
+
+    async def _own_lease(self) -> dict[str, Any]:
         """After a conflict: a renewal whose answer was lost is still ours; anybody else's name ends it."""
         found = await self._cluster.get(LEASES, self._namespace, self._name)
         if (found.get("spec") or {}).get("holderIdentity") != self._identity:
             msg = f"it is held by {(found.get('spec') or {}).get('holderIdentity')!r}"
             raise LeaseLost(msg)
-        self._held = found
+        return found
 
     def _body(self, found: dict[str, Any] | None) -> dict[str, Any]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

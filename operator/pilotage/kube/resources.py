@@ -27,11 +27,14 @@ class Resource:
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """The URL path of the collection, of one object, or of its subresource.
 
-        Raises ValueError when a namespaced object is named without its namespace: the request would mean
-        something else.
+        Raises ValueError when a namespaced object is named without its namespace, or by an empty name or dots,
+        which a URL swallows: the request would mean something else.
         """
         if self.namespaced and name is not None and not namespace:
             msg = f"{self.kind} {name} needs a namespace"
+            raise ValueError(msg)
+        if {name, namespace} & {".", ".."} or name == "":
+            msg = f"{name!r} in {namespace!r} names no {self.kind}"
             raise ValueError(msg)
         parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
         if self.namespaced and namespace:

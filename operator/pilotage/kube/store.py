@@ -20,6 +20,9 @@ class Key(NamedTuple):
 Dependents = Callable[[Resource, Mapping[str, Any], "Store"], Iterable[Key]]
 _Place = tuple[str, str, str]
 
+# Late news of a deleted object comes within seconds; what is older is forgotten, lest the memory grow with every Job.
+REMEMBERED_DELETIONS = 10_000
+
 
 class Store:
     """The newest body of every watched object. Bodies are never changed in place: a new one takes the old one's place.
@@ -37,8 +40,8 @@ class Store:
     def observe(self, resource: Resource, event_type: str | None, body: Mapping[str, Any]) -> set[Key]:
         """Take in one event or one answer to a write, and return the keys to look at again.
 
-        A body with an older resourceVersion than the one known for the same uid is ignored, and so is news
-        of an object that is known to be deleted.
+        A body with an older resourceVersion than the one known is ignored, a predecessor's of the same name too,
+        and so is news of an object that is known to be deleted.
         """
         metadata = dict(body["metadata"])
         metadata.pop("managedFields", None)
@@ -50,24 +53,32 @@ class Store:
         gone = self._deleted.get(place)
         if gone and gone[0] == metadata.get("uid") and version <= gone[1]:
             return set()
-        if current is not None:
-            known = current["metadata"]
-            if known.get("uid") == metadata.get("uid") and version < _version(known):
-                return set()
-            if known.get("uid") == metadata.get("uid") and version == _version(known) and version:
-                return set()
+        if current is not None and version and version <= _version(current["metadata"]):
+            return set()
         fresh = {"apiVersion": resource.api_version, "kind": resource.kind, **body, "metadata": metadata}
         self._put(place, fresh)
         return self._woken(resource, current, fresh)
 
     def _evict(self, resource: Resource, place: _Place, metadata: Mapping[str, Any]) -> set[Key]:
         current = self._bodies.get(place)
-        if current is None or current["metadata"].get("uid") != metadata.get("uid"):
+        known = current["metadata"] if current else metadata
+        if known.get("uid") != metadata.get("uid"):
+            return set()
+        self._remember_deletion(place, str(known.get("uid")), max(_version(metadata), _version(known)))
+        if current is None:
             return set()
         del self._bodies[place]
-        del self._namespaces[place[0], place[1]][place[2]]
-        self._deleted[place] = (str(metadata.get("uid")), max(_version(metadata), _version(current["metadata"])))
+        neighbours = self._namespaces[place[0], place[1]]
+        del neighbours[place[2]]
+        if not neighbours:
+            del self._namespaces[place[0], place[1]]
         return self._woken(resource, current, None)
+
+    def _remember_deletion(self, place: _Place, uid: str, version: int) -> None:
+        self._deleted.pop(place, None)
+        self._deleted[place] = (uid, version)
+        while len(self._deleted) > REMEMBERED_DELETIONS:
+            del self._deleted[next(iter(self._deleted))]
 
     def _put(self, place: _Place, body: dict[str, Any]) -> None:
         self._deleted.pop(place, None)
@@ -108,12 +119,13 @@ class Store:
         ]
 
     def missing(self, resource: Resource, listed: Iterable[Mapping[str, Any]]) -> Objects:
-        """Of the listed metadata, what the store does not hold yet."""
+        """Of the listed metadata, what the store does not hold yet, or holds only in an older version."""
         absent: Objects = []
         for item in listed:
             metadata = item["metadata"]
             known = self.get(resource, metadata.get("namespace", ""), metadata["name"])
-            if known is None or known["metadata"].get("uid") != metadata.get("uid"):
+            held = known["metadata"] if known else {}
+            if held.get("uid") != metadata.get("uid") or _version(held) < _version(metadata):
                 absent.append(dict(item))
         return absent
 

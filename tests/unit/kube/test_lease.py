@@ -18,12 +18,22 @@ NOWHERE = Unavailable(0, "TimeoutError", "no answer")
 
 
 class Faulty(World):
-    """A world whose updates can hang, fail, or be done without an answer."""
+    """A world whose updates can hang, fail, or be done with a late answer or none; `unread` reads fail."""
 
     def __init__(self) -> None:
         super().__init__(lambda: datetime(2026, 11, 23, tzinfo=UTC))
         self.fault = ""
         self.updates = 0
+        self.unread = 0
+        self.now = 0.0
+
+    async def get(
+        self, resource: Resource, namespace: str | None, name: str, *, acting_as: str | None = None
+    ) -> dict[str, Any]:
+        if self.unread:
+            self.unread -= 1
+            raise NOWHERE
+        return await super().get(resource, namespace, name, acting_as=acting_as)
 
     async def replace(
         self, resource: Resource, body: Mapping[str, Any], *, acting_as: str | None = None
@@ -34,6 +44,8 @@ class Faulty(World):
         if self.fault == "fails":
             raise NOWHERE
         written = await super().replace(resource, body, acting_as=acting_as)
+        if self.fault == "answer late":
+            self.fault, self.now = "", self.now + 60
         if self.fault == "answer lost":
             self.fault = ""
             raise NOWHERE
@@ -146,6 +158,27 @@ async def test_a_renewal_whose_answer_was_lost_is_still_ours() -> None:
     assert not holding.done()
     assert world.spec["leaseTransitions"] == 0
     holding.cancel()
+
+
+async def test_a_lost_answer_and_reads_that_fail_after_it_are_survived() -> None:
+    world = Faulty()
+    one = elector(world, renew_deadline=5.0)
+    await one.acquire()
+    world.fault, world.unread = "answer lost", 3
+    holding = asyncio.ensure_future(one.hold())
+    await renewed(world, 10)
+    assert not holding.done()
+    assert world.spec["leaseTransitions"] == 0
+    holding.cancel()
+
+
+async def test_a_renewal_whose_answer_comes_after_the_deadline_ends_the_leadership() -> None:
+    world = Faulty()
+    one = elector(world, renew_deadline=30.0, monotonic=lambda: world.now)
+    await one.acquire()
+    world.fault = "answer late"
+    with pytest.raises(LeaseLost, match="not renewed"):
+        await asyncio.wait_for(one.hold(), 10)
 
 
 async def test_a_foreign_holder_ends_the_leadership_at_once() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +93,40 @@ def test_the_late_deletion_of_a_replaced_object_leaves_its_successor_alone() -> 
     store.observe(CONFIG_MAPS, "ADDED", config_map(6, "new"))
     assert store.observe(CONFIG_MAPS, "DELETED", config_map(5, "old")) == set()
     assert version_of(store) == "6"
+
+
+def test_late_news_of_a_predecessor_does_not_push_its_successor_out() -> None:
+    store = a_store()
+    store.observe(CONFIG_MAPS, "ADDED", config_map(1, "old"))
+    store.observe(CONFIG_MAPS, "ADDED", config_map(6, "new"))
+    store.observe(CONFIG_MAPS, "MODIFIED", config_map(5, "old"))
+    assert version_of(store) == "6"
+
+
+def test_the_answer_to_a_creation_that_comes_after_the_deletion_brings_nothing_back() -> None:
+    store = a_store()
+    store.observe(CONFIG_MAPS, "DELETED", config_map(5))
+    store.observe(CONFIG_MAPS, None, config_map(4))
+    assert version_of(store) is None
+
+
+def test_memory_does_not_grow_with_what_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.kube.store.REMEMBERED_DELETIONS", 20)
+    store = a_store()
+
+    def live_and_die(start: int) -> None:
+        for number in range(start, start + 100):
+            body = config_map(number, f"u{number}", f"job-{number}", namespace=f"customer-{number}")
+            store.observe(CONFIG_MAPS, "ADDED", body)
+            store.observe(CONFIG_MAPS, "DELETED", body)
+
+    live_and_die(0)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    live_and_die(1000)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 16 * 1024
 
 
 def test_managed_fields_are_not_kept_and_the_kind_is_filled_in() -> None:

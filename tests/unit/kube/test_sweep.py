@@ -63,6 +63,16 @@ async def test_an_object_whose_deletion_was_missed_is_evicted(world: Lagging) ->
     assert store.get(IMPLEMENTATIONS, "huasheng", "erp") is None
 
 
+async def test_a_change_that_was_missed_is_taken_in(world: Lagging) -> None:
+    store = Store(dependents)
+    body = await made(world)
+    store.observe(IMPLEMENTATIONS, "ADDED", body)
+    changed = {**body, "metadata": {**body["metadata"], "labels": {"seen": "no"}}}
+    written = await world.replace(IMPLEMENTATIONS, changed)
+    assert await sweep(world, store, IMPLEMENTATIONS) == {KEY}
+    assert store.get(IMPLEMENTATIONS, "huasheng", "erp") == written
+
+
 async def test_an_object_that_was_made_anew_unseen_takes_the_old_ones_place(world: Lagging) -> None:
     store = Store(dependents)
     body = await made(world)
