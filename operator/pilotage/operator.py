@@ -115,9 +115,7 @@ class Operator:
         liveness = Liveness(self.queue)
         health = await serve_health(self.settings.health_port, liveness)
         metrics = await serve_metrics(self.metrics, self.settings.metrics_port)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stopping.set)
+        self._listen_for_signals()
         elector = LeaseElector(
             self.cluster, namespace=self.settings.namespace, name="pilotage", identity=self.settings.identity
         )
@@ -190,7 +188,14 @@ class Operator:
         for key in self.store.observe(param, type, dict(body)):
             self.queue.add(key)
 
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+
     async def _start_workers(self, **_: Any) -> None:
+        # kopf put its own handlers in place of ours; with them a clean stop would look like a crash.
+        self._listen_for_signals()
         self.tasks.append(asyncio.create_task(self._work_when_synced(), name="workers"))
 
     async def _stop_workers(self, **_: Any) -> None:

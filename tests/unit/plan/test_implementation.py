@@ -264,6 +264,14 @@ def test_a_cycle_through_a_wave_is_spelled_out_and_stalls() -> None:
     assert decision.actions == ()
 
 
+def test_a_module_in_an_earlier_wave_than_what_it_needs_is_a_cycle_and_stalls() -> None:
+    body = an_implementation(a_module("m0"), a_module("m1", "m0"), a_module("m3", "m1", wave=1))
+    modules = {"m0": running("erp-m0"), "m1": absent("erp-m1"), "m3": absent("erp-m3")}
+    decision = decide(facts(body, modules))
+    assert condition(decision, "Stalled")["reason"] == "DependencyCycle"  # type: ignore[index]
+    assert decision.actions == ()
+
+
 def test_a_cycle_through_migrations_is_found() -> None:
     body = an_implementation(a_module("core", wave=1), a_module("sales", wave=2))
     migrations = [
