@@ -13,6 +13,7 @@ from typing import Any
 import kopf
 
 from pilotage.delivery.factory import build_delivery
+from pilotage.kube.client import ApiError
 from pilotage.kube.lease import LeaseElector, LeaseLost
 from pilotage.kube.official import connect
 from pilotage.kube.queue import WorkQueue
@@ -173,6 +174,9 @@ class Operator:
         except LeaseLost:
             logger.exception("the Lease is lost; exiting before anybody else writes")
             os._exit(3)
+        except Exception:
+            logger.exception("a bug: the Lease is no longer renewed; exiting before anybody else writes")
+            os._exit(3)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -194,15 +198,22 @@ class Operator:
             loop.add_signal_handler(number, self.stopping.set)
 
     async def _start_workers(self, **_: Any) -> None:
-        # kopf put its own handlers in place of ours; with them a clean stop would look like a crash.
-        self._listen_for_signals()
+        # kopf puts its own handlers in place of ours a moment after this; with them a clean stop looks like a crash.
+        asyncio.get_running_loop().call_later(0.1, self._listen_for_signals)
         self.tasks.append(asyncio.create_task(self._work_when_synced(), name="workers"))
 
     async def _stop_workers(self, **_: Any) -> None:
         self.queue.shut_down()
 
     async def _work_when_synced(self) -> None:
-        await self._first_sync()
+        try:
+            await self._first_sync()
+        except (ApiError, TimeoutError):
+            logger.exception("the cluster was not seen whole in time; exiting, so that the pod starts afresh")
+            self.failed = True
+            self.stopping.set()
+            return
+        logger.info("the cluster was seen whole; %d workers start", self.settings.workers)
         workers = [
             asyncio.create_task(work(self.queue, self.context, RECONCILERS, self.metrics.observe_reconcile))
             for _ in range(self.settings.workers)
@@ -230,7 +241,12 @@ class Operator:
         while True:
             await asyncio.sleep(self.settings.sweep * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
             for kind in WATCHED:
-                for key in await sweep(self.cluster, self.store, kind, labels=SELECTORS.get(selector_name(kind))):
+                try:
+                    found = await sweep(self.cluster, self.store, kind, labels=SELECTORS.get(selector_name(kind)))
+                except ApiError as error:
+                    logger.warning("the sweep of %s failed and is tried again later: %s", kind.plural, error)
+                    continue
+                for key in found:
                     self.queue.add(key)
 
     async def _resync_for_ever(self) -> None:
