@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult
+from pilotage.plan.acceptance import Verdict
 from pilotage.plan.delivery import ReleaseFacts, Revision
 from pilotage.plan.facts import (
     CheckFacts,
-    CheckVerdict,
     DesiredRelease,
     ImplementationFacts,
     MigrationFacts,
@@ -86,7 +86,7 @@ def a_migration(name: str, module: str, phase: str = "Loading", **fields: Any) -
 def a_check(
     name: str, gate: str = "ConfigurationReady", passed: Sequence[str] = (), modules: Sequence[str] = (), **fields: Any
 ) -> CheckFacts:
-    verdicts = {module: CheckVerdict(passed=True, phase="Passed", message="") for module in passed}
+    verdicts = {module: Verdict(passed=True, phase="Passed", message="") for module in passed}
     return CheckFacts(
         name=name,
         gate=gate,

@@ -25,6 +25,19 @@ CONNECTION_VARIABLES: Final = {
     "PGPASSWORD": "password",
 }
 
+# What Pod Security `restricted` asks of every pod that runs the data engine's image.
+POD_SECURITY: Final = {
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "runAsGroup": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY: Final = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
 
 @dataclass(frozen=True)
 class ProbeAnswer:
@@ -56,22 +69,17 @@ def build_probe_job(
     `{"connect": true}` or `{"queries": [{"name", "query", "timeoutSeconds"}]}`.
     """
     marked = {**labels, MANAGED_BY_LABEL: MANAGED_BY}
-    secret_values = [
-        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-        for variable, key in CONNECTION_VARIABLES.items()
-    ]
     container = {
         "name": CONTAINER,
         "image": image,
         "imagePullPolicy": pull_policy,
         "command": ["pilotage-migrate", "probe"],
-        "env": [{"name": "PILOTAGE_PROBE", "value": json.dumps(probe, ensure_ascii=False)}, *secret_values],
+        "env": [
+            {"name": "PILOTAGE_PROBE", "value": json.dumps(probe, ensure_ascii=False)},
+            *connection_environment(secret),
+        ],
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONTAINER_SECURITY,
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (an emptyDir of the pod)
@@ -80,12 +88,7 @@ def build_probe_job(
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
         "containers": [container],
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}}],
         "terminationGracePeriodSeconds": 5,
@@ -94,7 +97,7 @@ def build_probe_job(
         "name": name,
         "namespace": namespace,
         "labels": marked,
-        "ownerReferences": [_owner_reference(owner)],
+        "ownerReferences": [owner_reference(owner)],
         **({"annotations": dict(annotations)} if annotations else {}),
     }
     spec = {
@@ -106,7 +109,16 @@ def build_probe_job(
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
-def _owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
+def connection_environment(secret: str) -> list[dict[str, Any]]:
+    """The variables through which the data engine is told a connection: references to its Secret, never values."""
+    return [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for variable, key in CONNECTION_VARIABLES.items()
+    ]
+
+
+def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
+    """A reference to the object that a Job or ConfigMap goes with."""
     # Without blockOwnerDeletion, which would need rights on the owner's finalizers.
     metadata = owner["metadata"]
     return {

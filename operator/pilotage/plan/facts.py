@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from pilotage.api.v1alpha1.implementation import AssessmentCheck
+from pilotage.plan.acceptance import Verdict
 from pilotage.plan.delivery import ReleaseFacts
 from pilotage.plan.health import Health
 
@@ -62,16 +63,6 @@ class MigrationFacts:
 
 
 @dataclass(frozen=True)
-class CheckVerdict:
-    """What a check says of one module with its present input."""
-
-    passed: bool
-    phase: str
-    message: str
-    ended_badly: bool = False
-
-
-@dataclass(frozen=True)
 class CheckFacts:
     """An AcceptanceCheck as it stands in the cluster. Without `modules` it covers all of its Implementation."""
 
@@ -79,7 +70,7 @@ class CheckFacts:
     gate: str
     implementation: str
     modules: tuple[str, ...] = ()
-    verdicts: Mapping[str, CheckVerdict] = field(default_factory=dict)
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
     def covers(self, module: str) -> bool:
         """Whether the check speaks of that module."""

@@ -15,7 +15,12 @@ from pilotage.api.v1alpha1.common import (
     parse_duration,
 )
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, MigrationSource
-from pilotage.evidence.probe_job import CONNECTION_VARIABLES
+from pilotage.evidence.probe_job import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    connection_environment,
+    owner_reference,
+)
 from pilotage.plan.migration_facts import RunIdentity, Stage
 from pilotage.reconcile.settings import Settings
 
@@ -91,16 +96,7 @@ def _metadata(body: Mapping[str, Any], spec: MigrationJobSpec, name: str) -> dic
             MODULE_LABEL: spec.module,
             MIGRATION_LABEL: owner["name"],
         },
-        # Without blockOwnerDeletion, which would need rights on the owner's finalizers.
-        "ownerReferences": [
-            {
-                "apiVersion": body["apiVersion"],
-                "kind": body["kind"],
-                "name": owner["name"],
-                "uid": owner["uid"],
-                "controller": True,
-            }
-        ],
+        "ownerReferences": [owner_reference(body)],
     }
 
 
@@ -132,19 +128,12 @@ def _pod(
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["pilotage-migrate", COMMANDS[stage], "--run-id", identity.run],
         "args": [f"--attempt={retry_at}", "--source-root=/source", f"--spec=/etc/pilotage/{SPEC_KEY}"],
-        "env": [
-            {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-            for variable, key in CONNECTION_VARIABLES.items()
-        ],
+        "env": connection_environment(secret),
         "resources": {
             "requests": {"cpu": spec.resources.cpu, "memory": spec.resources.memory},
             "limits": {"memory": spec.resources.memory},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONTAINER_SECURITY,
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
         "volumeMounts": mounts,
@@ -154,14 +143,7 @@ def _pod(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "fsGroup": 65532,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": {**POD_SECURITY, "fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"},
         "containers": [container],
         "volumes": volumes,
     }

@@ -14,7 +14,6 @@ from pilotage.plan.acceptance import gate_verdict
 from pilotage.plan.delivery import ReleaseFacts
 from pilotage.plan.facts import (
     CheckFacts,
-    CheckVerdict,
     ImplementationFacts,
     MigrationFacts,
     ModuleFacts,
@@ -132,8 +131,7 @@ def observe_checks(context: Context, namespace: str, modules: Mapping[str, Modul
         verdicts = {}
         for module, facts in modules.items():
             if facts.desired and (not covered or module in covered):
-                verdict = gate_verdict(body, module, facts.desired.input)
-                verdicts[module] = CheckVerdict(**vars(verdict))
+                verdicts[module] = gate_verdict(body, module, facts.desired.input)
         found[name] = CheckFacts(
             name=name,
             gate=Gate(spec["gate"]).value,
