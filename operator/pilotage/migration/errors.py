@@ -38,5 +38,8 @@ class Rejected(Halt):
     outcome = "Rejected"
 
 
-class Terminated(BaseException):
-    """SIGTERM: leave at once; whatever is not committed is done again by somebody else."""
+class Terminated(SystemExit):
+    """SIGTERM: leave at once; whatever is not committed is done again by somebody else.
+
+    A SystemExit, because psycopg ends a statement in flight on the server before it lets one of those pass.
+    """

@@ -113,12 +113,10 @@ def claim(connection: Connection, run: str, owner: str, lease: float) -> Claim |
     return Claim(*found) if found else None
 
 
-def give_back(connection: Connection, run: str, held: Claim) -> None:
-    """End the lease of a chunk that is not going to be done here."""
+def give_back(connection: Connection, run: str, owner: str) -> None:
+    """End the leases of all chunks that this owner holds and is not going to do."""
     connection.execute(
-        "update mig.chunk set lease_until = null where run_id = %s and object = %s and chunk_id = %s"
-        " and state = 'pending' and attempt = %s",
-        (run, held.object, held.chunk, held.attempt),
+        "update mig.chunk set lease_until = null where run_id = %s and owner = %s and state = 'pending'", (run, owner)
     )
 
 

@@ -41,13 +41,25 @@ class WorkerSettings:
 def work(settings: WorkerSettings) -> str:
     """Work until the run has ended; returns its state. Raises Halt when the run cannot succeed.
 
-    A lost connection is made again, for up to a minute; whatever was not committed is done again.
+    A lost connection is made again, for up to a minute; whatever was not committed is done again. Whatever ends the
+    work, its chunks are free for another worker at once.
     """
+    try:
+        return _work_until_ended(settings)
+    except BaseException:
+        # By owner, on a connection of its own: a claim may have been committed although its answer was never heard.
+        with suppress(psycopg.Error), connect() as connection:
+            ledger.give_back(connection, settings.run, settings.owner)
+        raise
+
+
+def _work_until_ended(settings: WorkerSettings) -> str:
     lost_since: float | None = None
     while True:
         try:
             with connect() as connection:
                 lost_since = None
+                ledger.give_back(connection, settings.run, settings.owner)
                 return _work_connected(connection, settings)
         except psycopg.OperationalError:
             lost_since = lost_since or time.monotonic()
@@ -104,12 +116,8 @@ def _do_chunk(
             if not ledger.still_held(connection, settings.run, held):
                 return
             _write_chunk(connection, settings.run, plan, held, result)
-    except BaseException as error:
-        # Another worker may take it at once instead of waiting for the lease; a broken connection cannot tell them.
-        with suppress(psycopg.Error):
-            ledger.give_back(connection, settings.run, held)
-        if isinstance(error, Halt):
-            _fail(connection, settings.run, error)
+    except Halt as error:
+        _fail(connection, settings.run, error)
         raise
     settings.report(ledger.progress(connection, settings.run))
     budget = plan.definition.error_budget or spec.error_budget
