@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.api.v1alpha1.acceptancecheck import AcceptanceCheckSpec, CheckPhase
@@ -108,7 +108,7 @@ STEPS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(intervals=st.lists(st.sampled_from([1, 5, 10, 30]), min_size=1, max_size=3), steps=st.lists(STEPS, max_size=40))
 def test_no_series_earns_more_than_its_good_time(intervals, steps):
     _, _, fair = simulate(intervals, steps)
