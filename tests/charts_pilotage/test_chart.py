@@ -91,7 +91,8 @@ def test_the_operator_s_own_rights_hold_no_key_to_other_rights(render):
     rules = one(render(), "ClusterRole")["rules"]
     resources = {resource for rule in rules for resource in rule["resources"]}
     verbs = {verb for rule in rules for verb in rule["verbs"]}
-    assert not resources & {"*", "secrets", "serviceaccounts", "pods/exec", "clusterroles", "roles", "rolebindings"}
+    assert not resources & {"*", "secrets", "pods/exec", "clusterroles", "roles", "rolebindings"}
+    assert {tuple(rule["verbs"]) for rule in rules if "serviceaccounts" in rule["resources"]} == {("get",)}
     assert not verbs & {"*", "impersonate", "escalate", "bind", "delete", "deletecollection"}
     own_kinds = {"implementations", "migrationjobs", "acceptancechecks", "events"}
     changeable = {
@@ -160,6 +161,7 @@ def installed(tmp_path_factory, helm):
         ("list", "nodes", []),
         ("list", "storageclasses.storage.k8s.io", []),
         ("get", "namespaces", []),
+        ("get", "serviceaccounts", ["-n", "huasheng"]),
         ("create", "events", ["-n", "huasheng"]),
         ("create", "leases.coordination.k8s.io", ["-n", "pilotage-system"]),
         ("update", "leases.coordination.k8s.io/pilotage", ["-n", "pilotage-system"]),
@@ -181,6 +183,7 @@ def test_the_operator_may_do_its_work(installed, verb, resource, where):
         ("delete", "pods", ["-n", "huasheng"]),
         ("get", "pods", ["-n", "huasheng", "--subresource=log"]),
         ("delete", "implementations.pilotage.dev", ["-n", "huasheng"]),
+        ("create", "serviceaccounts", ["-n", "huasheng"]),
         ("impersonate", "serviceaccounts/default", ["-n", "huasheng"]),
         ("impersonate", "serviceaccounts/pilotage-deployer", ["-n", "stranger"]),
         ("impersonate", "users", ["-A"]),

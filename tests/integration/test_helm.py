@@ -236,7 +236,7 @@ async def test_an_install_is_in_sync_and_an_ordinary_helm_release(tenant):
     await tenant.act("Install", values={"text": "你好"})
     assert tenant.error() is None
     assert await tenant.state() is ReleaseState.IN_SYNC
-    assert (await tenant.facts()).revisions[0].manifest_workloads == (("Deployment", "web"),)
+    assert (await tenant.facts()).revisions[0].workloads == [("Deployment", "web")]
     settings = await tenant.cluster.get(CONFIG_MAPS, tenant.namespace, "settings")
     assert settings["data"] == {"text": "你好"}
     assert helm(tenant.light, "list", "--namespace", tenant.namespace, "--short").split() == ["core"]

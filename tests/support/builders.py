@@ -55,7 +55,7 @@ def a_revision(number: int = 1, status: str = "deployed", wanted: str = "i1", **
         "version": "1.0.0",
         "attempt": "0",
         "last_deployed": NOW - timedelta(seconds=30),
-        "manifest_workloads": (("Deployment", "web"),),
+        "manifests": ({"kind": "Deployment", "metadata": {"name": "web"}},),
     }
     return Revision(number, status, input=wanted, **(values | fields))
 

@@ -8,14 +8,13 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from pilotage.delivery.documents import load_documents
 from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL, Revision
 
-WORKLOAD_KINDS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 MAX_MANIFEST: Final = 2 * 1024 * 1024
 MAX_RECORD: Final = 16 * 1024 * 1024  # unpacked; a Secret's megabyte could unpack to a gigabyte
 
@@ -39,7 +38,7 @@ def encode_record(document: Mapping[str, Any]) -> str:
 
 
 def revision_of(secret: Mapping[str, Any], *, with_manifest: bool) -> Revision:
-    """The revision that a record stands for; the manifest's workloads only where they are asked for."""
+    """The revision that a record stands for; its manifests only where they are asked for."""
     document = decode_record(secret)
     info, metadata = document.get("info") or {}, ((document.get("chart") or {}).get("metadata")) or {}
     labels = secret["metadata"].get("labels") or {}
@@ -52,15 +51,8 @@ def revision_of(secret: Mapping[str, Any], *, with_manifest: bool) -> Revision:
         input=labels.get(INPUT_LABEL, ""),
         attempt=labels.get(ATTEMPT_LABEL, ""),
         last_deployed=_moment(info.get("last_deployed")),
-        manifest_workloads=tuple(workloads_in(document.get("manifest") or "")) if with_manifest else (),
+        manifests=tuple(parse_manifests(document.get("manifest") or "")) if with_manifest else (),
     )
-
-
-def workloads_in(manifest: str) -> Iterable[tuple[str, str]]:
-    """Kind and name of each workload in a rendered manifest. Raises ValueError when it is no YAML or far too large."""
-    for document in parse_manifests(manifest):
-        if document.get("kind") in WORKLOAD_KINDS:
-            yield document["kind"], document["metadata"]["name"]
 
 
 def parse_manifests(text: str) -> list[dict[str, Any]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
+WORKLOAD_KINDS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 INPUT_LABEL: Final = "pilotage.dev/input"
 ATTEMPT_LABEL: Final = "pilotage.dev/attempt"
 INPUT_LENGTH: Final = 40  # a label's value ends at 63 characters
@@ -27,7 +29,10 @@ class ReleaseState(StrEnum):
 
 @dataclass(frozen=True)
 class Revision:
-    """One record of a release. `input` and `attempt` are the labels that our action put on it."""
+    """One record of a release. `input` and `attempt` are the labels that our action put on it.
+
+    `manifests` are the objects that were rendered, hooks left out; only the newest record is read for them.
+    """
 
     revision: int
     status: str
@@ -37,7 +42,16 @@ class Revision:
     input: str = ""
     attempt: str = ""
     last_deployed: datetime | None = None
-    manifest_workloads: tuple[tuple[str, str], ...] = ()
+    manifests: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def workloads(self) -> list[tuple[str, str]]:
+        """Kind and name of each workload among the objects."""
+        return [
+            (found["kind"], found["metadata"]["name"])
+            for found in self.manifests
+            if found.get("kind") in WORKLOAD_KINDS
+        ]
 
     @property
     def is_rollback(self) -> bool:

@@ -22,10 +22,12 @@ async def read_rights(
     except NotFound:
         return (), Problem("ServiceAccountMissing", _advice(settings, namespace, account, "does not exist"))
     except Forbidden as error:
+        if not await _is_there(context, namespace, account):
+            return (), Problem("ServiceAccountMissing", _advice(settings, namespace, account, "does not exist"))
         if "impersonate" in error.message:
             text = "may not be used by the operator"
             return (), Problem("ImpersonationForbidden", _advice(settings, namespace, account, text))
-        return (), Problem("RightsMissing", _advice(settings, namespace, account, "does not exist or has no rights"))
+        return (), Problem("RightsMissing", _advice(settings, namespace, account, "has no rights"))
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectRulesReview",
@@ -33,6 +35,21 @@ async def read_rights(
     }
     answer = await context.cluster.create_review(SELF_SUBJECT_RULES_REVIEWS, review, acting_as=user)
     return (answer.get("status") or {}).get("resourceRules") or (), None
+
+
+async def _is_there(context: Context, namespace: str, account: str) -> bool:
+    """Asked as the operator itself, for the account that may not be used, or may nothing, cannot tell."""
+    try:
+        await context.cluster.get(SERVICE_ACCOUNTS, namespace, account)
+    except NotFound:
+        return False
+    return True
+
+
+def records_unreadable(context: Context, namespace: str, account: str, error: Forbidden) -> Problem:
+    """The account may not read the Secrets in which Helm keeps its records."""
+    text = f"may not read Helm's release records ({error.message})"
+    return Problem("RightsMissing", _advice(context.settings, namespace, account, text))
 
 
 def _advice(settings: Any, namespace: str, account: str, what: str) -> str:

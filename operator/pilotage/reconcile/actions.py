@@ -27,16 +27,16 @@ async def carry_out(context: Context, facts: ImplementationFacts, actions: Itera
         if action.kind is ActionKind.UNLOCK:
             desired = facts.modules[action.module].desired
             await context.rollout.engine.unlock(namespace, action.release, account, desired.input if desired else "")
-            context.rollout.releases.forget(namespace, action.release)
+            context.rollout.releases.forget(key, action.release)
             context.wake(key)
             continue
 
         def ended(release: str = action.release) -> None:
-            context.rollout.releases.forget(namespace, release)
+            context.rollout.releases.forget(key, release)
             context.wake(key)
 
         context.rollout.engine.start(_helm_action(context, facts, action, namespace, account), ended)
-        context.rollout.releases.forget(namespace, action.release)
+        context.rollout.releases.forget(key, action.release)
 
 
 def _helm_action(

@@ -29,8 +29,11 @@ async def reconcile(context: Context, key: Key) -> float | None:
         context.rollout.metrics.forget_implementation(key.namespace, key.name)
         context.rollout.inputs.forget(key)
         return None
-    facts = await observe(context, body)
+    facts = await observe(context, body, fresh=False)
     decision = decide(facts)
+    if decision.actions:
+        facts = await observe(context, body, fresh=True)
+        decision = decide(facts)
     if decision.finalizer is not None:
         body = await _set_finalizer(context, body, wanted=decision.finalizer)
         if body is None:

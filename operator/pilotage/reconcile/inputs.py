@@ -21,8 +21,9 @@ from pilotage.plan.dag import assign_waves
 from pilotage.plan.delivery import input_digest
 from pilotage.plan.facts import DesiredRelease, Problem
 from pilotage.plan.module import release_name
-from pilotage.reconcile.account import read_rights
+from pilotage.reconcile.account import read_rights, records_unreadable
 from pilotage.reconcile.context import Context, deployer
+from pilotage.reconcile.kept import Clock, Kept
 from pilotage.render.renderer import ModuleTemplate, RenderError
 from pilotage.render.values import (
     ValuesError,
@@ -76,47 +77,43 @@ class Inputs:
 
 
 class InputPreparer:
-    """Prepares inputs and keeps them for `ttl` seconds, or until spec or request annotations change.
+    """Prepares inputs and keeps them for about `ttl` seconds, or until spec or request annotations change.
 
     ConfigMaps and Secrets of tenants are not watched (that would need to read every Secret of the cluster), so a
     change in one of them is taken up when the time to live ends.
     """
 
-    def __init__(self, ttl: float, key: bytes) -> None:
-        self._ttl = ttl
+    def __init__(self, ttl: float, key: bytes, clock: Clock = time.monotonic) -> None:
         self._key = key
-        self._kept: dict[Key, tuple[tuple[Any, ...], float, Inputs]] = {}
+        self._inputs: Kept[Key, Inputs] = Kept(
+            lambda found: RETRY_PROBLEM_AFTER if found.problem or found.problems else ttl, clock
+        )
+        self._cluster: Kept[None, ClusterFacts] = Kept(lambda _found: ttl, clock)
 
     def known(self, key: Key) -> Inputs | None:
         """The inputs that were prepared last."""
-        kept = self._kept.get(key)
-        return kept[2] if kept else None
+        return self._inputs.known(key)
 
     def forget(self, key: Key) -> None:
         """The Implementation is gone."""
-        self._kept.pop(key, None)
+        self._inputs.forget(key)
 
-    async def prepare(self, context: Context, body: Mapping[str, Any], spec: ImplementationSpec) -> Inputs:
-        """The inputs as of now, or as of a moment ago when nothing says that they changed."""
+    async def prepare(
+        self, context: Context, body: Mapping[str, Any], spec: ImplementationSpec, *, fresh: bool
+    ) -> Inputs:
+        """The inputs as of a moment ago; those of another spec, or of before a request, never."""
         metadata = body["metadata"]
         key = Key(IMPLEMENTATIONS.plural, metadata["namespace"], metadata["name"])
         annotations = metadata.get("annotations") or {}
         stamp = (
             metadata["uid"], metadata.get("generation"), annotations.get(RECONCILE_AT), annotations.get(RETRY_AT)
         )  # fmt: skip
-        kept = self._kept.get(key)
-        if kept and kept[0] == stamp and time.monotonic() < kept[1]:
-            return kept[2]
-        found = await self._prepare(context, body, spec, kept[2].templates if kept else {})
-        ttl = RETRY_PROBLEM_AFTER if found.problem or found.problems else self._ttl
-        self._kept[key] = (stamp, time.monotonic() + ttl, found)
-        return found
+        return await self._inputs.get(
+            key, lambda: self._prepare(context, key, spec), lambda: context.wake(key), fresh=fresh, stamp=stamp
+        )
 
-    async def _prepare(
-        self, context: Context, body: Mapping[str, Any], spec: ImplementationSpec, known: Templates
-    ) -> Inputs:
-        metadata = body["metadata"]
-        namespace, name = metadata["namespace"], metadata["name"]
+    async def _prepare(self, context: Context, key: Key, spec: ImplementationSpec) -> Inputs:
+        namespace, name = key.namespace, key.name
         rules, problem = await read_rights(context, namespace, spec.service_account_name)
         if problem:
             return Inputs(problem=problem)
@@ -125,7 +122,7 @@ class InputPreparer:
         charts: dict[str, Chart] = {}
         layers: dict[str, dict[str, Any]] = {}
         secrets: list[str] = []
-        cluster = await _read_cluster(context)
+        cluster = await self._cluster.get(None, lambda: _read_cluster(context), lambda: context.wake(key), fresh=False)
         for module in spec.modules:
             try:
                 charts[module.name] = await context.rollout.charts.fetch(module.chart, namespace, account)
@@ -143,16 +140,20 @@ class InputPreparer:
             chart = charts[module.name]
             digest = values_digest(values[module.name], secrets, self._key)
             wanted = DesiredRelease(input_digest(chart.digest, digest), digest, chart.name, chart.version)
-            rendering = release_name(name, module), wanted.input
+            release = release_name(name, module)
             try:
                 # A helm process for each module: too dear to repeat for an input that was rendered before.
-                if rendering in known:
-                    templates[rendering] = known[rendering]
-                else:
-                    templates[rendering] = await _template(context, module, name, namespace, chart, values, secrets)
+                found = self._rendered(key, release, wanted) or await _recorded(context, key, release, account, wanted)
+                if found is None:
+                    found = await context.rollout.engine.template(
+                        chart, values[module.name], release, namespace, redact=lambda text: redact(text, secrets)
+                    )
             except ChartError as error:
                 problems[module.name] = Problem(error.reason, f"{error.message} (spec.modules[{module.name}])")
                 continue
+            except Forbidden as error:
+                return Inputs(problem=records_unreadable(context, namespace, spec.service_account_name, error))
+            templates[release, wanted.input] = found
             desired[module.name] = wanted
         return Inputs(
             rules=rules,
@@ -164,6 +165,10 @@ class InputPreparer:
             secrets=tuple(secrets),
             templates=templates,
         )
+
+    def _rendered(self, key: Key, release: str, wanted: DesiredRelease) -> Sequence[Mapping[str, Any]] | None:
+        known = self.known(key)
+        return known.templates.get((release, wanted.input)) if known else None
 
     async def _render(
         self,
@@ -230,19 +235,16 @@ def _render_problem(error: RenderError) -> Problem:
     return Problem(error.reason, f"{error.path}: {error.message}")
 
 
-async def _template(
-    context: Context,
-    module: ModuleSpec,
-    implementation: str,
-    namespace: str,
-    chart: Chart,
-    values: Mapping[str, dict[str, Any]],
-    secrets: Sequence[str],
-) -> list[dict[str, Any]]:
-    release = release_name(implementation, module)
-    return await context.rollout.engine.template(
-        chart, values[module.name], release, namespace, redact=lambda text: redact(text, secrets)
-    )
+async def _recorded(
+    context: Context, key: Key, release: str, account: str, wanted: DesiredRelease
+) -> Sequence[Mapping[str, Any]] | None:
+    """What helm recorded when it rendered this very input, so that a restart renders nothing a second time."""
+    try:
+        facts = await context.rollout.releases.read(context, key, release, account, fresh=False)
+    except ValueError:
+        return None
+    newest = facts.revisions[-1] if facts.revisions else None
+    return newest.manifests if newest and newest.input == wanted.input and newest.manifests else None
 
 
 async def _read_layers(

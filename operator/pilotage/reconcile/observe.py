@@ -9,7 +9,8 @@ from typing import Any
 from pilotage.api.v1alpha1.acceptancecheck import Gate
 from pilotage.api.v1alpha1.common import RETRY_AT
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleSpec
-from pilotage.kube.resources import ACCEPTANCE_CHECKS, MIGRATION_JOBS, NAMESPACES
+from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS, MIGRATION_JOBS, NAMESPACES
+from pilotage.kube.store import Key
 from pilotage.plan.acceptance import gate_verdict
 from pilotage.plan.delivery import ReleaseFacts
 from pilotage.plan.facts import (
@@ -27,9 +28,9 @@ from pilotage.reconcile.preflight import assess_environment
 from pilotage.reconcile.workloads import observe_health
 
 
-async def observe(context: Context, body: Mapping[str, Any]) -> ImplementationFacts:
+async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> ImplementationFacts:
     """Everything that the decision about this Implementation rests on, read from the store, the tenant's
-    records and the inputs that were last prepared.
+    records and the inputs that were last prepared; `fresh` waits for those whose time to live is up.
     """
     metadata = body["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
@@ -39,10 +40,11 @@ async def observe(context: Context, body: Mapping[str, Any]) -> ImplementationFa
     if deleting and await _terminating(context, namespace):
         empty = {module.name: ModuleFacts() for module in spec.modules}
         return ImplementationFacts(body, context.clock(), attempt, modules=empty, namespace_terminating=True)
-    inputs = await context.rollout.inputs.prepare(context, body, spec)
+    key = Key(IMPLEMENTATIONS.plural, namespace, name)
+    inputs = await context.rollout.inputs.prepare(context, body, spec, fresh=fresh)
     account = deployer(namespace, spec.service_account_name)
     modules = await asyncio.gather(
-        *(_observe_module(context, body, module, inputs, account, attempt) for module in spec.modules)
+        *(_observe_module(context, key, module, inputs, account, attempt, fresh=fresh) for module in spec.modules)
     )
     migrations = observe_migrations(context, namespace)
     checks = observe_checks(context, namespace, dict(zip([m.name for m in spec.modules], modules, strict=True)))
@@ -52,7 +54,9 @@ async def observe(context: Context, body: Mapping[str, Any]) -> ImplementationFa
     else:
         assessment, pending = await assess_environment(context, body, spec, inputs, account)
     wanted = {release_name(name, module) for module in spec.modules}
-    removed = await context.rollout.releases.of_implementation(context, namespace, name, account, inputs.problem)
+    removed: Sequence[ReleaseFacts] = ()
+    if not inputs.problem:
+        removed = await context.rollout.releases.of_implementation(context, key, account, fresh=fresh)
     return ImplementationFacts(
         body=body,
         now=context.clock(),
@@ -73,15 +77,15 @@ async def _terminating(context: Context, namespace: str) -> bool:
 
 
 async def _observe_module(
-    context: Context, body: Mapping[str, Any], module: ModuleSpec, inputs: Inputs, account: str, attempt: str
+    context: Context, key: Key, module: ModuleSpec, inputs: Inputs, account: str, attempt: str, *, fresh: bool
 ) -> ModuleFacts:
-    namespace = body["metadata"]["namespace"]
+    namespace = key.namespace
     problem, desired = inputs.problems.get(module.name), inputs.desired.get(module.name)
     if inputs.problem:
         return ModuleFacts(desired=desired, problem=problem)
-    name = release_name(body["metadata"]["name"], module)
+    name = release_name(key.name, module)
     try:
-        release: ReleaseFacts = await context.rollout.releases.read(context, namespace, name, account)
+        release = await context.rollout.releases.read(context, key, name, account, fresh=fresh)
     except ValueError as error:
         text = f"{error}. Restore the Secret, or delete it if a newer record is there"
         return ModuleFacts(desired=desired, problem=Problem("ReleaseUnreadable", text))

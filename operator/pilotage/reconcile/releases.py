@@ -9,48 +9,46 @@ from __future__ import annotations
 import time
 
 from pilotage.kube.client import ApiError
+from pilotage.kube.store import Key
 from pilotage.plan.delivery import ReleaseFacts
-from pilotage.plan.facts import Problem
 from pilotage.reconcile.context import Context
+from pilotage.reconcile.kept import Clock, Kept
 
 
 class ReleaseReader:
-    """Reads release records through the delivery engine, at most once in `ttl` seconds for each release."""
+    """Reads release records through the delivery engine, each about once in `ttl` seconds."""
 
-    def __init__(self, ttl: float) -> None:
-        self._ttl = ttl
-        self._read: dict[tuple[str, str], tuple[float, ReleaseFacts]] = {}
-        self._listed: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
+    def __init__(self, ttl: float, clock: Clock = time.monotonic) -> None:
+        self._facts: Kept[tuple[str, str], ReleaseFacts] = Kept(lambda _facts: ttl, clock)
+        self._names: Kept[tuple[str, str], tuple[str, ...]] = Kept(lambda _names: ttl, clock)
 
-    async def read(self, context: Context, namespace: str, release: str, account: str) -> ReleaseFacts:
-        """The release's revisions as Helm recorded them, and whether a child of ours acts on it now."""
-        acting = context.rollout.engine.acting(namespace, release)
-        kept = self._read.get((namespace, release))
-        if kept and kept[0] > time.monotonic() and not acting and not kept[1].acting:
-            return kept[1]
-        facts = await context.rollout.engine.facts(namespace, release, account)
-        self._read[namespace, release] = (time.monotonic() + self._ttl, facts)
-        return facts
+    async def read(self, context: Context, key: Key, release: str, account: str, *, fresh: bool) -> ReleaseFacts:
+        """The release's revisions as Helm recorded them, and whether a child of ours acts on it now.
 
-    async def of_implementation(
-        self, context: Context, namespace: str, implementation: str, account: str, problem: Problem | None
-    ) -> list[ReleaseFacts]:
+        `key` is the Implementation that is woken when they turn out to have changed.
+        """
+        engine, place = context.rollout.engine, (key.namespace, release)
+        known = self._facts.known(place)
+        if engine.acting(*place) or (known and known.acting):
+            self._facts.forget(place)
+        return await self._facts.get(
+            place, lambda: engine.facts(*place, account), lambda: context.wake(key), fresh=fresh
+        )
+
+    async def of_implementation(self, context: Context, key: Key, account: str, *, fresh: bool) -> list[ReleaseFacts]:
         """All releases whose records carry the Implementation's label, those of removed modules included."""
-        if problem:
-            return []
-        kept = self._listed.get((namespace, implementation))
-        if kept and kept[0] > time.monotonic():
-            names = kept[1]
-        else:
-            try:
-                names = tuple(await context.rollout.engine.releases_of(namespace, implementation, account))
-            except ApiError:
-                return []
-            self._listed[namespace, implementation] = (time.monotonic() + self._ttl, names)
-        return [await self.read(context, namespace, name, account) for name in names]
+        place = (key.namespace, key.name)
 
-    def forget(self, namespace: str, release: str) -> None:
-        """Read the release again in the next pass."""
-        self._read.pop((namespace, release), None)
-        for key in [key for key in self._listed if key[0] == namespace]:
-            del self._listed[key]
+        async def ask() -> tuple[str, ...]:
+            return tuple(await context.rollout.engine.releases_of(*place, account))
+
+        try:
+            names = await self._names.get(place, ask, lambda: context.wake(key), fresh=fresh)
+        except ApiError:
+            return []
+        return [await self.read(context, key, name, account, fresh=fresh) for name in names]
+
+    def forget(self, key: Key, release: str) -> None:
+        """Read the release again in the next pass over its Implementation."""
+        self._facts.forget((key.namespace, release))
+        self._names.forget((key.namespace, key.name))

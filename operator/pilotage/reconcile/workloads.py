@@ -21,7 +21,7 @@ async def observe_health(
     """The release's health, a message with the reason of a failing pod, and whether one of its Jobs is active."""
     if not release.revisions:
         return Health.MISSING, "", False
-    expected = release.revisions[-1].manifest_workloads
+    expected = release.revisions[-1].workloads
     bodies = [
         {**body, "kind": kind}
         for kind, name in expected

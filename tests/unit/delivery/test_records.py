@@ -35,7 +35,7 @@ def test_a_record_becomes_a_revision():
     )
     assert (found.revision, found.status, found.chart, found.version) == (3, "deployed", "core", "1.2.3")
     assert (found.input, found.attempt) == ("a1", "0")
-    assert found.manifest_workloads == (("Deployment", "web"), ("Job", "activate"))
+    assert found.workloads == [("Deployment", "web"), ("Job", "activate")]
 
 
 def test_nanoseconds_are_read():

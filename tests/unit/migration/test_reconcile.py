@@ -223,7 +223,9 @@ async def test_an_account_without_rights_stalls_with_what_to_do():
     room = Room()
 
     async def refuse(resource, namespace, name, *, acting_as=None):
-        raise Forbidden(403, "Forbidden", "cannot impersonate resource serviceaccounts: impersonate")
+        if acting_as:
+            raise Forbidden(403, "Forbidden", "cannot impersonate resource serviceaccounts: impersonate")
+        return {"metadata": {"name": name}}
 
     room.cluster.get = refuse  # type: ignore[method-assign]
     await room.look()

@@ -41,7 +41,6 @@ class Project:
 
     def __init__(self) -> None:
         self.simulation = Simulation()
-        self.preparer = InputPreparer(EXPIRED_AT_ONCE, b"key")
 
     async def begin(self) -> None:
         await self.simulation.prepare()
@@ -53,6 +52,11 @@ class Project:
             "serviceAccountName": "pilotage-deployer",
         }
         await self.simulation.create(IMPLEMENTATIONS, KEY.name, spec)
+        self.start()
+
+    def start(self) -> None:
+        """A new life of the operator."""
+        self.preparer = InputPreparer(EXPIRED_AT_ONCE, b"key")
         operator = SimulatedOperator(self.simulation.world, self.simulation.clock)
         self.helm = CountingHelm(self.simulation.world, self.simulation.clock)
         delivery = Delivery(**{**vars(operator.context.rollout), "engine": self.helm})
@@ -61,7 +65,9 @@ class Project:
     async def prepare(self) -> Inputs:
         self.helm.rendered.clear()
         body = await self.simulation.world.get(IMPLEMENTATIONS, NAMESPACE, KEY.name)
-        return await self.preparer.prepare(self.context, body, ImplementationSpec.model_validate(body["spec"]))
+        return await self.preparer.prepare(
+            self.context, body, ImplementationSpec.model_validate(body["spec"]), fresh=True
+        )
 
 
 @pytest.fixture
@@ -135,3 +141,15 @@ async def test_a_refused_chart_is_tried_again_and_the_good_one_beside_it_is_not(
     assert project.helm.rendered == ["erp-stock"]
     assert not mended.problems
     assert list(mended.desired) == ["core", "stock"]
+
+
+async def test_after_a_restart_what_helm_recorded_is_not_rendered_again(project: Project) -> None:
+    first = await project.prepare()
+    await project.simulation.settle(lambda: set(project.simulation.states().values()) == {"Accepted"})
+    project.start()
+
+    after = await project.prepare()
+
+    assert project.helm.rendered == []
+    assert after.desired == first.desired
+    assert [manifest["kind"] for manifest in after.manifests] == ["Deployment", "Deployment"]
