@@ -263,6 +263,7 @@ class Operator:
             if task.get_name() != "lease":
                 task.cancel()
         await self.context.rollout.engine.close()
+        self.context.rollout.renderer.close()
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

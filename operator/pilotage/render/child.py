@@ -1,18 +1,27 @@
-"""The child process that touches templates: limits first, then one request from stdin, one answer to stdout."""
+"""The child process that touches templates: forked for one request, limits first, then one answer."""
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import resource
-import sys
-from typing import Any
+import signal
+import socket
+from typing import Any, NoReturn
+
+from pilotage.render.template import ExpressionEnvironment, LeafError, evaluate
 
 MEMORY = 256 * 1024 * 1024
 CPU_SECONDS = 2
+WALL_SECONDS = 10
+READY = b"r"
+END = b"\n"
 
 
 def limit_self() -> None:
-    """Bound this process before it reads anything: memory, processor time, no files, no core."""
+    """Bound this process before it reads anything: time, memory, no files, no processes, no core."""
+    signal.alarm(WALL_SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -22,9 +31,6 @@ def limit_self() -> None:
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Outputs of all modules in the request's order, then each module's trees. An error concerns its module alone."""
-    # After the limits, so that they hold for the template library as well.
-    from pilotage.render.template import ExpressionEnvironment, LeafError, evaluate
-
     environment = ExpressionEnvironment()
     modules: dict[str, Any] = {}
     rendered: dict[str, Any] = {}
@@ -50,9 +56,33 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Entry point of `python -m pilotage.render.child`."""
-    limit_self()
-    json.dump(answer(json.load(sys.stdin)), sys.stdout, ensure_ascii=True)
+    """Entry point of `python -m pilotage.render.child`: stdin is a socket over which the operator sends sockets.
+
+    Each gets a child of its own, forked from this process, which has read nothing but our own code. It ends when
+    the operator does.
+    """
+    control = socket.socket(fileno=0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()
+    control.sendall(READY)
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not message:
+            return
+        if os.fork() == 0:
+            control.close()
+            _serve_one(descriptors[0])
+        os.close(descriptors[0])
+
+
+def _serve_one(descriptor: int) -> NoReturn:
+    try:
+        limit_self()
+        with socket.socket(fileno=descriptor) as place, place.makefile("rb") as request:
+            place.sendall(json.dumps(answer(json.load(request))).encode() + END)
+    except BaseException:  # noqa: BLE001 (whatever it was: without an answer the operator knows enough)
+        os._exit(1)
+    os._exit(0)
 
 
 if __name__ == "__main__":

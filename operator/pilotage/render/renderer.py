@@ -1,4 +1,4 @@
-"""Renders the values of all modules of an Implementation in one killable child process."""
+"""Renders the values of all modules of an Implementation in a child process of their own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import os
-import signal
-import sys
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from pilotage.render.child import END
+from pilotage.render.nursery import Nursery
 
 WALL_SECONDS: Final = 5.0
 MAX_REQUEST: Final = 4 * 1024 * 1024
@@ -51,6 +51,7 @@ class Renderer:
     """Renders requests, and remembers the last answers by their digest: an unchanged spec costs nothing."""
 
     def __init__(self) -> None:
+        self._nursery = Nursery()
         self._answers: OrderedDict[str, Rendered] = OrderedDict()
 
     async def render(self, modules: Sequence[ModuleTemplate]) -> Rendered:
@@ -68,61 +69,52 @@ class Renderer:
             return self._answers[digest]
         if len(request) > MAX_REQUEST:
             return _for_all(modules, f"the values are larger than {MAX_REQUEST} bytes")
-        found = await _ask_child(modules, request)
+        found = await self._ask_child(modules, request)
         self._answers[digest] = found
         while len(self._answers) > CACHED:
             self._answers.popitem(last=False)
         return found
+
+    def close(self) -> None:
+        """End the process behind it."""
+        self._nursery.close()
+
+    async def _ask_child(self, modules: Sequence[ModuleTemplate], request: bytes) -> Rendered:
+        child = await self._nursery.child()
+        try:
+            async with asyncio.timeout(WALL_SECONDS):
+                answer = await _converse(child, request)
+        except TimeoutError:
+            text = f"the templates were stopped after {WALL_SECONDS:g} s: look for an endless expression"
+            return _for_all(modules, text)
+        if len(answer) > MAX_ANSWER:
+            return _for_all(modules, f"the rendered values are larger than {MAX_ANSWER} bytes")
+        if not answer.endswith(END):
+            if not self._nursery.alive:
+                msg = "the process that forks the renderings was killed"
+                raise OSError(msg)
+            text = "the templates were stopped: too much memory or processor time; look for a huge expression"
+            return _for_all(modules, text)
+        document = json.loads(answer)
+        errors = {name: RenderError(*parts) for name, parts in document["errors"].items()}
+        return Rendered(document["rendered"], errors)
 
 
 def _for_all(modules: Sequence[ModuleTemplate], message: str) -> Rendered:
     return Rendered({}, {module.name: RenderError("RenderLimit", "spec.modules", message) for module in modules})
 
 
-async def _ask_child(modules: Sequence[ModuleTemplate], request: bytes) -> Rendered:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-m",
-        "pilotage.render.child",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={},
-        start_new_session=True,
-    )
+async def _converse(child: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes) -> bytes:
+    """The child's answer: cut off after the largest one that is taken; without its end when the child was killed."""
+    reader, writer = child
+    answer = bytearray()
     try:
-        async with asyncio.timeout(WALL_SECONDS):
-            output = await _converse(process, request)
-    except TimeoutError:
-        return _for_all(modules, f"the templates were stopped after {WALL_SECONDS:g} s: look for an endless expression")
+        writer.write(request)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+            writer.write_eof()
+            while len(answer) <= MAX_ANSWER and (part := await reader.read(65536)):
+                answer += part
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    if output is None:
-        return _for_all(modules, f"the rendered values are larger than {MAX_ANSWER} bytes")
-    if process.returncode != 0:
-        message = "the templates were stopped: too much memory or processor time; look for a huge expression"
-        return _for_all(modules, message)
-    document = json.loads(output)
-    errors = {name: RenderError(*parts) for name, parts in document["errors"].items()}
-    return Rendered(document["rendered"], errors)
-
-
-async def _converse(process: asyncio.subprocess.Process, request: bytes) -> bytes | None:
-    if process.stdin is None or process.stdout is None:
-        msg = "the child has its pipes"
-        raise AssertionError(msg)
-    with contextlib.suppress(ConnectionError):
-        process.stdin.write(request)
-        await process.stdin.drain()
-        process.stdin.close()
-    parts, size = [], 0
-    while part := await process.stdout.read(65536):
-        size += len(part)
-        if size > MAX_ANSWER:
-            return None
-        parts.append(part)
-    await process.wait()
-    return b"".join(parts)
+        writer.close()
+    return bytes(answer)

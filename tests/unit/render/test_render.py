@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +19,22 @@ CONTEXT = {"customer": {"name": "华升商贸"}, "values": {"replicas": 3, "host
 
 def module(tree: Any = None, *, name: str = "core", outputs: dict[str, str] | None = None) -> ModuleTemplate:
     return ModuleTemplate(name, CONTEXT, outputs or {}, {f"modules[{name}].values": tree or {}})
+
+
+@pytest.fixture(autouse=True)
+def renderers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Renderer]]:
+    """Ends the processes of all renderers that a test made."""
+    made: list[Renderer] = []
+    begin = Renderer.__init__
+
+    def remember(self: Renderer) -> None:
+        begin(self)
+        made.append(self)
+
+    monkeypatch.setattr(Renderer, "__init__", remember)
+    yield made
+    for renderer in made:
+        renderer.close()
 
 
 async def rendered(tree: Any) -> Any:
@@ -183,8 +203,41 @@ async def test_an_unchanged_request_starts_no_child(monkeypatch):
     async def refuse(*_):
         pytest.fail("a child was started")
 
-    monkeypatch.setattr(rendering, "_ask_child", refuse)
+    monkeypatch.setattr(Renderer, "_ask_child", refuse)
     assert await renderer.render([module({"a": "[[ 1 ]]"})]) is first
+
+
+async def test_a_child_that_was_stopped_does_not_concern_the_next_request():
+    renderer = Renderer()
+    stopped = await renderer.render([module({"a": "[[ 9**(9**9) ]]"})])
+    after = await renderer.render([module({"a": "[[ 1 + 1 ]]"})])
+    assert stopped.errors["core"].reason == "RenderLimit"
+    assert after.trees["core"]["modules[core].values"] == {"a": 2}
+
+
+async def test_nothing_that_one_request_names_is_known_to_the_next():
+    renderer = Renderer()
+    await renderer.render([module({"a": "[[ 1 ]]"}, name="core", outputs={"password": "hunter[[ 2 ]]"})])
+    after = await renderer.render([module({"a": "[[ modules.core.outputs.password ]]"}, name="portal")])
+    assert after.errors["portal"].reason == "UndefinedName"
+
+
+async def test_renderings_side_by_side_do_not_wait_for_an_endless_one():
+    renderer = Renderer()
+    await renderer.render([module({"a": "[[ 0 ]]"})])
+    endless = asyncio.create_task(renderer.render([module({"a": "[[ 9**(9**9) ]]"})]))
+    found = await asyncio.gather(*(renderer.render([module({"a": f"[[ {n} + 1 ]]"})]) for n in range(1, 9)))
+    assert not endless.done()
+    assert [answer.trees["core"]["modules[core].values"]["a"] for answer in found] == list(range(2, 10))
+    assert (await endless).errors["core"].reason == "RenderLimit"
+
+
+async def test_a_killed_nursery_is_followed_by_another(renderers):
+    renderer = Renderer()
+    await renderer.render([module({"a": "[[ 1 ]]"})])
+    os.kill(renderer._nursery._process.pid, signal.SIGKILL)
+    renderer._nursery._process.wait()
+    assert (await renderer.render([module({"a": "[[ 2 ]]"})])).trees["core"]["modules[core].values"] == {"a": 2}
 
 
 async def test_the_child_sees_nothing_of_the_operators_environment(monkeypatch):
