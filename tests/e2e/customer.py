@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e.charts import package_folder
+from e2e.cluster.containers import kill_container
 from e2e.demo.kubectl import Kubectl
 
 CHART = Path(__file__).parent / "chart"
@@ -127,6 +128,17 @@ class Customer:
             labels = item["metadata"]["labels"]
             found.setdefault(labels["name"], []).append((int(labels["version"]), labels["status"]))
         return {name: sorted(revisions) for name, revisions in found.items()}
+
+    def kill_operator(self) -> None:
+        """SIGKILL to the operator's process, as the kernel's memory killer would send it.
+
+        Its pod is replaced then: after several kills the kubelet would pause for minutes before it restarts a
+        container.
+        """
+        system = Kubectl(self.kubectl.kubeconfig, "pilotage-system")
+        kill_container("pilotage-system", "operator")
+        system.run("delete", "pods", "--selector=app.kubernetes.io/name=pilotage", "--grace-period=1")
+        system.run("rollout", "status", "deployment/pilotage", "--timeout=120s")
 
     def wait(self, what: str, condition: Callable[[], object], seconds: float = DEADLINE) -> None:
         """Wait until the condition holds; it is asked often, and its last word is in the message."""

@@ -98,6 +98,23 @@ def test_a_migration_over_its_budget_loads_nothing_and_a_mended_source_ends_well
     assert query(customer, "select count(*) from mig.quarantine where length(src_raw) > 0") != "0"
 
 
+def test_the_operator_killed_in_migrating_loads_every_row_once(customer_with_database: Customer) -> None:
+    customer = customer_with_database
+    put_source(customer, [*GOOD, BAD[0]])
+    customer.kubectl.apply([migration(customer)])
+    with customer.watched_states("core") as seen:
+        customer.implementation(
+            a_module("core", migrations=["customers"]), a_module("sales", "core"), connections=connections()
+        )
+        assert any(line == "Migrating" for line in seen), "the state Migrating was never reported"
+    customer.kill_operator()
+    customer.wait("all is well", lambda: customer.states() == {"core": "Accepted", "sales": "Accepted"})
+    assert customer.releases() == {"erp-core": [(1, "deployed")], "erp-sales": [(1, "deployed")]}
+    assert query(customer, "select count(*), count(distinct code), sum(balance) from party") == "100|100|5100.00"
+    assert query(customer, "select count(*), count(distinct src_offset) from mig.quarantine") == "1|1"
+    assert query(customer, "select count(*), min(state) from mig.run") == "1|succeeded"
+
+
 def test_a_missing_database_secret_stops_everything_before_anything_is_touched(customer: Customer) -> None:
     customer.implementation(a_module("core"), connections=connections())
     customer.wait("stalled", lambda: customer.condition("Stalled").get("reason") == "PreflightFailed")

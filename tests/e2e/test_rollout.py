@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster import embedded
-from e2e.cluster.containers import kill_container
 from tests.e2e.customer import Customer, a_module
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(600)]
@@ -136,17 +135,6 @@ def test_the_operator_killed_in_a_state_ends_where_it_would_have_ended(customer:
     with customer.watched_states("core") as seen:
         customer.implementation(a_module("core"), a_module("finance", "core"))
         assert any(line == state for line in seen), f"the state {state} was never reported"
-    kill_operator(customer)
+    customer.kill_operator()
     customer.wait("phase Closed", lambda: customer.status().get("phase") == "Closed", 240)
     assert customer.releases() == {"erp-core": [(1, "deployed")], "erp-finance": [(1, "deployed")]}
-
-
-def kill_operator(customer: Customer) -> None:
-    """SIGKILL to the operator's process, as the kernel's memory killer would send it.
-
-    Its pod is replaced then: after several kills the kubelet would pause for minutes before it restarts a container.
-    """
-    system = type(customer.kubectl)(customer.kubectl.kubeconfig, "pilotage-system")
-    kill_container("pilotage-system", "operator")
-    system.run("delete", "pods", "--selector=app.kubernetes.io/name=pilotage", "--grace-period=1")
-    system.run("rollout", "status", "deployment/pilotage", "--timeout=120s")

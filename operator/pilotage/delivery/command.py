@@ -10,16 +10,11 @@ from typing import Any, Final
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
 from pilotage.delivery.chart import Chart
 from pilotage.delivery.process import Ended
-from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL
+from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL, tells_of_outage
 
 HISTORY: Final = 10
 AGAIN_AFTER: Final = 15.0
 
-# What Helm says when the cluster, not the input, is to blame: the same action is tried again after a while.
-TRANSIENT: Final = (
-    "unreachable", "connection refused", "connection reset", "i/o timeout", "TLS handshake", ": EOF", "etcdserver",
-    "Too Many Requests", "too many requests",
-)  # fmt: skip
 SCHEMA_REFUSAL: Final = "meet the specifications of the schema"
 
 
@@ -87,7 +82,7 @@ def error_of(action: HelmAction, ended: Ended) -> HelmError | None:
     text = "helm did not end in time" if ended.late else last_words(action.redact(ended.errors))
     if ended.code < 0 and not ended.late:
         return HelmError("HelmKilled", f"helm was killed by signal {-ended.code}", time.monotonic() + AGAIN_AFTER)
-    if any(sign in ended.errors for sign in TRANSIENT):
+    if tells_of_outage(ended.errors):
         return HelmError("ClusterUnreachable", text, time.monotonic() + AGAIN_AFTER)
     if SCHEMA_REFUSAL in ended.errors:
         return HelmError("ValuesInvalid", text)

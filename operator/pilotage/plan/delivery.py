@@ -11,6 +11,12 @@ from enum import StrEnum
 from typing import Any, Final
 
 WORKLOAD_KINDS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+# What Helm says when the way to the cluster, not the input, is to blame.
+OUTAGE_SIGNS: Final = (
+    "unreachable", "connection refused", "connection reset", "client connection lost", "use of closed network",
+    "timed out", "i/o timeout", "TLS handshake", ": EOF", "unexpected EOF", "no such host", "no route to host",
+    "etcdserver", "currently unable to handle", "Too Many Requests", "too many requests",
+)  # fmt: skip
 INPUT_LABEL: Final = "pilotage.dev/input"
 ATTEMPT_LABEL: Final = "pilotage.dev/attempt"
 INPUT_LENGTH: Final = 40  # a label's value ends at 63 characters
@@ -73,8 +79,14 @@ class ReleaseFacts:
     acting: bool = False
 
 
+def tells_of_outage(text: str) -> bool:
+    """Whether an action ended because the cluster could not be reached: the same action may well succeed later."""
+    return any(sign in text for sign in OUTAGE_SIGNS)
+
+
 def release_state(facts: ReleaseFacts, desired_input: str, attempt: str) -> ReleaseState:
-    """The state by the newest record. A failure with the wanted input is final until input or attempt change.
+    """The state by the newest record. A failure with the wanted input is final until input or attempt change, unless
+    the cluster was to blame.
 
     Source: Flux helm-controller, internal/reconcile/state.go, with the input digest in the place of its history.
     """
@@ -87,7 +99,8 @@ def release_state(facts: ReleaseFacts, desired_input: str, attempt: str) -> Rele
         return ReleaseState.OUT_OF_DATE if facts.acting else ReleaseState.LOCKED
     wanted = newest.input == desired_input
     if newest.status == "failed":
-        return ReleaseState.FAILED if wanted and newest.attempt == attempt else ReleaseState.OUT_OF_DATE
+        final = wanted and newest.attempt == attempt and not tells_of_outage(newest.description)
+        return ReleaseState.FAILED if final else ReleaseState.OUT_OF_DATE
     if wanted:
         return ReleaseState.IN_SYNC
     if newest.is_rollback and len(facts.revisions) > 1:

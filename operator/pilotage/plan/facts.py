@@ -36,13 +36,15 @@ class ModuleFacts:
     """One module as observed: what is wanted, what Helm recorded, how its workloads do.
 
     `problem` keeps the wanted release from being known (chart, values); `action_error` is the failure of the last
-    action with this very input that left no record at Helm.
+    action with this very input that left no record at Helm; `interruption` is one that is tried again by itself after
+    a while, for the cluster was to blame.
     """
 
     desired: DesiredRelease | None = None
     problem: Problem | None = None
     release: ReleaseFacts | None = None
     action_error: Problem | None = None
+    interruption: Problem | None = None
     health: Health = Health.MISSING
     health_message: str = ""
     job_active: bool = False

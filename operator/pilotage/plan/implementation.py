@@ -349,7 +349,7 @@ def _decide_deletion(spec: ImplementationSpec, facts: ImplementationFacts) -> De
         if release and waves[name] == last_wave and name not in needed and not release.acting
     ]
     ready += [Action(ActionKind.UNINSTALL, release.name) for release in removed if not release.acting]
-    errors = [module.action_error for module in facts.modules.values() if module.action_error]
+    errors = [found for module in facts.modules.values() if (found := module.action_error or module.interruption)]
     if errors:
         return _stalled_deletion(facts, errors[0])
     text = f"releases are uninstalled in reverse order; {len(present) + len(removed)} to go"

@@ -126,6 +126,10 @@ def assess_module(
                 return ModuleView(
                     ModuleState.FAILED, module.action_error.reason, module.action_error.message, stuck=True
                 )
+            if module.interruption:
+                return ModuleView(
+                    ModuleState.CONFIGURING, module.interruption.reason, module.interruption.message, acting=True
+                )
             kind = ActionKind.INSTALL if state is ReleaseState.ABSENT else ActionKind.UPGRADE
             return ModuleView(ModuleState.PENDING, wants=Action(kind, name, spec.name))
         case ReleaseState.FAILED:

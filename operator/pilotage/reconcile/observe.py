@@ -90,12 +90,15 @@ async def _observe_module(
         text = f"{error}. Restore the Secret, or delete it if a newer record is there"
         return ModuleFacts(desired=desired, problem=Problem("ReleaseUnreadable", text))
     failure = context.rollout.engine.last_error(namespace, name, desired.input, attempt) if desired else None
+    trouble = Problem(failure.reason, failure.message) if failure else None
+    again = failure is not None and failure.until > 0
     health, message, active = await observe_health(context, namespace, release, account)
     return ModuleFacts(
         desired=desired,
         problem=problem,
         release=release,
-        action_error=Problem(failure.reason, failure.message) if failure else None,
+        action_error=None if again else trouble,
+        interruption=trouble if again else None,
         health=health,
         health_message=message,
         job_active=active,

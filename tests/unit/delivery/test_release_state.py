@@ -54,6 +54,19 @@ def test_a_failure_with_the_wanted_input_is_final():
     assert state(revision(1, "deployed", OTHER), revision(2, "failed")) is ReleaseState.FAILED
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Patch "https://10.96.0.1:443/apis/apps/v1": unexpected EOF',
+        "dial tcp 10.96.0.1:443: connect: connection refused",
+        "etcdserver: leader changed",
+        "the server is currently unable to handle the request",
+    ],
+)
+def test_a_failure_for_which_the_cluster_was_to_blame_is_taken_up_again(words):
+    assert state(revision(1, "failed", description=words)) is ReleaseState.OUT_OF_DATE
+
+
 @pytest.mark.parametrize(("wanted", "attempt"), [(OTHER, "0"), (WANTED, "1f")])
 def test_a_failure_is_taken_up_again_with_another_input_or_attempt(wanted, attempt):
     assert state(revision(1, "failed", wanted), attempt=attempt) is ReleaseState.OUT_OF_DATE

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -74,6 +75,15 @@ def test_a_healthy_module_passes_every_state_in_order_each_with_its_own_report()
     assert decision.status["live"] == "1/1"
     assert condition(decision, "Ready")["status"] == "True"  # type: ignore[index]
     assert decision.actions == ()
+
+
+def test_an_action_that_an_outage_cut_off_is_waited_for_and_stalls_nothing() -> None:
+    cut_off = replace(absent(), interruption=Problem("ClusterUnreachable", "unexpected EOF"))
+    body = an_implementation(a_module("core"), a_module("finance", "core"))
+    decision = decide(facts(body, {"core": cut_off, "finance": absent("erp-finance")}))
+    assert decision.actions == ()
+    assert (states(decision)["core"], reasons(decision)["core"]) == ("Configuring", "ClusterUnreachable")
+    assert condition(decision, "Stalled") is None
 
 
 def test_without_migrations_a_module_is_never_called_migrating() -> None:
