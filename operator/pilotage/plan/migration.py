@@ -183,6 +183,8 @@ def _watch(status: MigrationJobStatus, facts: MigrationJobFacts, stage: Stage) -
         # Each worker prints the ledger as it saw it: an older line must not take chunks back.
         if before and before.chunks_total == progress.chunks_total and before.chunks_done > progress.chunks_done:
             progress = before
+        if facts.stages.get(Stage.LOAD, StageFacts()).complete:
+            progress = progress.model_copy(update={"chunks_done": progress.chunks_total})
         update["progress"] = progress
         update["progress_text"] = f"{progress.chunks_done}/{progress.chunks_total}"
         if stage is Stage.LOAD and standing.reason == PHASES[stage]:
@@ -248,6 +250,7 @@ def _end(
         "runs": [*status.runs, record][-MAX_RUNS:],
     }
     if phase is MigrationPhase.SUCCEEDED and status.progress:
+        # A run that is found succeeded already was never seen loading.
         total = status.progress.chunks_total
         update["progress"] = status.progress.model_copy(update={"chunks_done": total})
         update["progress_text"] = f"{total}/{total}"

@@ -76,5 +76,7 @@ def _pod_request(pod: Mapping[str, Any], resource: str) -> Decimal:
 
 
 def format_memory(amount: Decimal) -> str:
-    """Memory in GiB with one decimal, for people."""
+    """Memory for people: GiB with one decimal, below a tenth of one MiB."""
+    if amount < Decimal(2**30) / 10:
+        return f"{amount / Decimal(2**20):.0f} MiB"
     return f"{amount / Decimal(2**30):.1f} GiB"

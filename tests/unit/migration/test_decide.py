@@ -172,6 +172,12 @@ def test_progress_shows_and_nothing_is_written_twice():
     assert again.status == decision.status
 
 
+def test_all_chunks_are_done_while_the_report_is_made():
+    stages = {Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: StageFacts(running=True)}
+    decision = decide(facts(stages=stages, progress={"chunksDone": 0, "chunksTotal": 6}))
+    assert (decision.status["phase"], decision.status["progressText"]) == ("Reconciling", "6/6")
+
+
 def ended(outcome: str) -> dict[str, Any]:
     report = StageFacts(complete=True, answer={**SUCCEEDED, "outcome": outcome, "message": "why"})
     return decide(facts(stages={Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: report})).status

@@ -72,3 +72,10 @@ def test_memory_of_several_manifests_is_added() -> None:
         workload("Job", container(memory="512Mi")),
     ]
     assert format_memory(requests_of(manifests, 1)[1]) == "2.5 GiB"
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [("64Mi", "64 MiB"), ("0", "0 MiB"), ("103Mi", "0.1 GiB"), ("1536Mi", "1.5 GiB")]
+)
+def test_memory_is_said_in_the_unit_that_shows_it(amount: str, text: str) -> None:
+    assert format_memory(parse_quantity(amount)) == text
