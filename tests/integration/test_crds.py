@@ -187,7 +187,7 @@ REFUSED = {
     ),
     "a chart that is not pinned": (
         implementation("erp", module("core", chart={"oci": "oci://example.com/core"})),
-        "pin the chart: give version or digest",
+        "pin the chart: give a version, or oci with @sha256:",
     ),
     "registry credentials for a ConfigMap": (
         implementation("erp", module("core", chart={"configMapRef": {"name": "c"}, "secretRef": {"name": "s"}})),

@@ -7,6 +7,8 @@ import base64
 import binascii
 import hashlib
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,8 @@ __all__ = ["Chart", "ChartError", "ChartFetcher"]
 
 ARCHIVE_KEY: Final = "chart.tgz"
 PULL_TIMEOUT: Final = 60.0
+PULL_AGAIN_AFTER: Final = 600.0
+MAX_REMEMBERED: Final = 5000
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,35 @@ class Chart:
 
 
 class ChartFetcher:
-    """Fetches charts and keeps the archives by digest in a scratch directory."""
+    """Fetches charts and keeps the archives by digest in a scratch directory.
 
-    def __init__(self, cluster: Cluster, helm: str, scratch: Path) -> None:
+    A registry is asked again for the same chart after ten minutes at the earliest, each account for itself: what one
+    may pull is not handed to another.
+    """
+
+    def __init__(self, cluster: Cluster, helm: str, scratch: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
         self._helm = helm
         self._scratch = scratch
+        self._clock = clock
         self._known: dict[str, Chart] = {}
+        self._pulled: dict[tuple[str, str], tuple[float, Chart]] = {}
 
     async def fetch(self, source: ChartSource, namespace: str, account: str) -> Chart:
         """The chart that the source names. Raises ChartError with the remedy."""
-        data = await self._read(source, namespace, account)
+        if source.config_map_ref:
+            return await self._take(source, await self._from_config_map(source.config_map_ref.name, namespace, account))
+        place = account, source.model_dump_json()
+        until, chart = self._pulled.get(place, (0.0, None))
+        if chart is None or self._clock() > until:
+            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+                chart = await self._take(source, await self._pull(source, namespace, account, Path(folder)))
+            if len(self._pulled) > MAX_REMEMBERED:
+                self._pulled.clear()
+            self._pulled[place] = (self._clock() + PULL_AGAIN_AFTER, chart)
+        return chart
+
+    async def _take(self, source: ChartSource, data: bytes) -> Chart:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         if source.digest and source.digest != digest:
             msg = f"the chart's digest is {digest}, but chart.digest says {source.digest}: set the one you reviewed"
@@ -59,12 +81,6 @@ class ChartFetcher:
             msg = f"the archive holds version {chart.version}, but chart.version says {source.version}"
             raise ChartError("ChartVersionMismatch", msg)
         return chart
-
-    async def _read(self, source: ChartSource, namespace: str, account: str) -> bytes:
-        if source.config_map_ref:
-            return await self._from_config_map(source.config_map_ref.name, namespace, account)
-        with tempfile.TemporaryDirectory(dir=self._scratch) as place:
-            return await self._pull(source, namespace, account, Path(place))
 
     async def _from_config_map(self, name: str, namespace: str, account: str) -> bytes:
         try:
@@ -92,14 +108,11 @@ class ChartFetcher:
         if source.version:
             command += ["--version", source.version]
         if source.oci:
-            reference = source.oci
             if source.secret_ref:
                 config = await self._registry_config(source.secret_ref.name, namespace, account)
                 (place / "registry.json").write_bytes(config)
                 command += ["--registry-config", str(place / "registry.json")]
-            if not source.version and source.digest:
-                reference += f"@{source.digest}"
-            command.append(reference)
+            command.append(source.oci)
         else:
             command += ["--repo", str(source.repository), str(source.name)]
         ended = await run(command, environment=child_environment(self._scratch), timeout=PULL_TIMEOUT)

@@ -109,8 +109,8 @@ class ChartSource(ApiModel):
             ),
             ("has(self.repository) == has(self.name)", "repository and name go together"),
             (
-                "has(self.configMapRef) || has(self.version) || has(self.digest)",
-                "pin the chart: give version or digest",
+                "has(self.configMapRef) || has(self.version) || (has(self.oci) && self.oci.contains('@sha256:'))",
+                "pin the chart: give a version, or oci with @sha256:",
             ),
             ("!has(self.secretRef) || has(self.oci)", "secretRef holds registry credentials and goes with oci only"),
         )
@@ -123,9 +123,15 @@ class ChartSource(ApiModel):
         default=None, description="a ConfigMap with the packaged chart under binaryData, key chart.tgz"
     )
     version: Annotated[str, Field(max_length=100, pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]*$")] | None = None
-    digest: Annotated[Sha256, Field(description="sha256 of the chart archive; another archive is refused")] | None = (
-        None
-    )
+    digest: (
+        Annotated[
+            Sha256,
+            Field(
+                description="sha256 of the chart archive (of a registry: of the chart's layer); another one is refused"
+            ),
+        ]
+        | None
+    ) = None
     secret_ref: LocalReference | None = Field(
         default=None, description="a Secret of type kubernetes.io/dockerconfigjson for the registry"
     )
