@@ -27,6 +27,8 @@ _REASSIGNED: Final = {
     0xE83B: 0x2298F, 0xE843: 0x9FB9, 0xE854: 0x9FBA, 0xE855: 0x241FE, 0xE864: 0x9FBB,
 }  # fmt: skip
 _REASSIGNED_CLASS: Final = re.compile("[" + "".join(map(chr, _REASSIGNED)) + "]")
+# With this byte UTF-8 writes every code that is reassigned, and hardly any other character of a text.
+_REASSIGNED_LEAD: Final = b"\xee"
 
 
 @dataclass
@@ -155,3 +157,14 @@ def decode(raw: bytes, encoding: Encoding) -> str:
     if encoding is Encoding.GB18030 and _REASSIGNED_CLASS.search(text):
         return text.translate(_REASSIGNED)
     return text
+
+
+def to_utf8(raw: bytes, encoding: Encoding) -> bytes:
+    """The same text as `decode` gives, in UTF-8; many times faster for long texts. Raises UnicodeDecodeError."""
+    text = raw.decode(CODECS[encoding])
+    if encoding is Encoding.UTF_8:
+        return raw
+    converted = text.encode()
+    if encoding is Encoding.GB18030 and _REASSIGNED_LEAD in converted:
+        return text.translate(_REASSIGNED).encode()
+    return converted

@@ -7,7 +7,7 @@ import hashlib
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -21,7 +21,8 @@ from pilotage.migration.errors import Halt
 from pilotage.migration.mapping import read_header
 from pilotage.migration.records import read_records, split_fields
 
-DEFAULT_CHUNK_ROWS = 2000
+DEFAULT_CHUNK_ROWS: Final = 25_000
+MAX_CHUNK_BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -125,18 +126,18 @@ def plan_object(
 
 
 def cut_chunks(path: Path, offset: int, line: int, rows: int) -> list[Chunk]:
-    """Chunks of about `rows` records, from `offset` to the end of the file."""
+    """Chunks of at most `rows` records and 16 MiB, from `offset` to the end of the file; a longer record is alone."""
     chunks: list[Chunk] = []
     digest, low, first, count, position = hashlib.sha256(), offset, line, 0, offset
     with path.open("rb") as file:
         for record in read_records(file, offset=offset, line=line, end=path.stat().st_size):
+            end = record.offset + len(record.raw)
+            if count == rows or (count and end - low > MAX_CHUNK_BYTES):
+                chunks.append(Chunk(low, position, first, digest.hexdigest()))
+                digest, low, first, count = hashlib.sha256(), position, record.line, 0
             digest.update(record.raw)
             count += 1
-            position = record.offset + len(record.raw)
-            line = record.line + record.lines
-            if count == rows:
-                chunks.append(Chunk(low, position, first, digest.hexdigest()))
-                digest, low, first, count = hashlib.sha256(), position, line, 0
+            position = end
     if count:
         chunks.append(Chunk(low, position, first, digest.hexdigest()))
     return chunks
