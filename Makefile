@@ -88,6 +88,11 @@ test: ## everything, fast checks first
 bench: light-programs ## figures of speed and size; asserts nothing
 	$(PYTHON) -m bench
 
+ROWS ?= 200000
+.PHONY: bench-migration
+bench-migration: venv ## the data engine beside psql's copy of the same rows (ROWS=1000000); asserts nothing
+	$(PYTHON) -m bench.migration --rows $(ROWS)
+
 .PHONY: clean
 clean: ## remove the virtual environment and caches, keep build/bin
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

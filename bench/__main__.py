@@ -38,6 +38,11 @@ WRITES = {"create", "update", "patch", "delete"}
 PATIENCE = 60.0
 
 
+def shown(value: float) -> str:
+    """A figure with as many digits as are worth reading."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 @dataclass
 class Report:
     """The rows that are printed at the end."""
@@ -45,10 +50,10 @@ class Report:
     rows: list[tuple[str, str, str, str, str]] = field(default_factory=list)
 
     def add(self, what: str, value: float, unit: str, peer: str, peer_value: float | None, aim: str) -> None:
-        ratio = f"{value / peer_value:.1f}" if peer_value else "-"
-        beside = peer if peer_value is None else f"{peer} {peer_value:.3g} {unit}"
-        self.rows.append((what, f"{value:.3g} {unit}", beside, ratio, aim))
-        print(f"· {what}: {value:.3g} {unit}; {beside}; ratio {ratio}; aim {aim}", flush=True)
+        ratio = f"{value / peer_value:.2f}" if peer_value else "-"
+        beside = peer if peer_value is None else f"{peer} {shown(peer_value)} {unit}"
+        self.rows.append((what, f"{shown(value)} {unit}", beside, ratio, aim))
+        print(f"· {what}: {shown(value)} {unit}; {beside}; ratio {ratio}; aim {aim}", flush=True)
 
     def show(self) -> None:
         table = [("figure", "measured", "peer of the same run", "ratio", "aim"), *self.rows]

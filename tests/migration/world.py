@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tests.migration.conftest import Server
+from e2e.postgresql import PostgreSQL
 
 TABLES = """
 create table party (id bigserial primary key, code varchar(20) not null, name varchar(60), tier text,
@@ -70,7 +70,7 @@ def row(number: int, **changes: str) -> list[str]:
 class World:
     """One database and one folder of files."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
+    def __init__(self, server: PostgreSQL, folder: Path) -> None:
         self.server = server
         self.folder = folder
         self.database = f"t{uuid.uuid4().hex[:12]}"

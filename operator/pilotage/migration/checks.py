@@ -16,7 +16,7 @@ from pilotage.api.v1alpha1.migrationjob import (
 )
 from pilotage.migration.conversion import decimal_text
 from pilotage.migration.database import Connection, table_identifier
-from pilotage.migration.merge import key_match
+from pilotage.migration.merge import key_match, outcome
 from pilotage.migration.plan import ObjectPlan
 
 
@@ -47,10 +47,11 @@ def _row_count(connection: Connection, run: str, schema: str, plan: ObjectPlan, 
     )
     there = _one(
         connection,
-        sql.SQL("select count(*) from {} t where exists (select 1 from {} s where {} and s._outcome in ({}))").format(
+        sql.SQL("select count(*) from {} t where exists (select 1 from {} s where {} and {} in ({}))").format(
             table_identifier(schema, plan.definition.to),
             sql.Identifier("mig_stg", plan.staging),
             key_match(plan, source="s", target="t"),
+            outcome("s"),
             sql.SQL("'loaded', 'updated', 'kept'"),
         ),
     )
@@ -80,18 +81,19 @@ def _control_total(
     staging, column = sql.Identifier("mig_stg", plan.staging), plan.staged(field)
     left_out = _one(
         connection,
-        sql.SQL("select coalesce(sum(s.{}::numeric), 0) from {} s where not (s._outcome = any(%s))").format(
-            column, staging
+        sql.SQL("select coalesce(sum(s.{}::numeric), 0) from {} s where not ({} = any(%s))").format(
+            column, staging, outcome("s")
         ),
         (written,),
     )
     there = _one(
         connection,
-        sql.SQL("select coalesce(sum(t.{}::numeric), 0) from {} t join {} s on {} where s._outcome = any(%s)").format(
+        sql.SQL("select coalesce(sum(t.{}::numeric), 0) from {} t join {} s on {} where {} = any(%s)").format(
             sql.Identifier(field),
             table_identifier(schema, plan.definition.to),
             staging,
             key_match(plan, source="s", target="t"),
+            outcome("s"),
         ),
         (written,),
     )

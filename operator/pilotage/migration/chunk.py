@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,31 +10,38 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pilotage.migration.encoding import decode
+import polars as pl
+
+from pilotage.migration import expressions
+from pilotage.migration.blocks import RECORD, Block, Layout, read_block
+from pilotage.migration.conversion import Refused
 from pilotage.migration.errors import Halt
 from pilotage.migration.ledger import Claim
-from pilotage.migration.mapping import Reject, RowReader
+from pilotage.migration.mapping import FieldRules, Reject, field_rules
 from pilotage.migration.plan import ObjectPlan, source_path
-from pilotage.migration.records import Record, read_records, split_fields
+from pilotage.migration.records import Record
 
 
 @dataclass
 class ChunkResult:
-    """Rows for staging, reasons for the quarantine, and the numbers for the ledger."""
+    """Rows for staging, reasons for the quarantine, and the numbers for the ledger.
 
-    staged: list[tuple[Any, ...]] = field(default_factory=list)
+    The columns of `staged` are those of the staging table in its order, without the outcome.
+    """
+
+    staged: pl.DataFrame
     rejected: list[tuple[Record, Sequence[Reject]]] = field(default_factory=list)
     read: int = 0
     filtered: int = 0
-    totals: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    excluded: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    totals: dict[str, Decimal] = field(default_factory=dict)
+    excluded: dict[str, Decimal] = field(default_factory=dict)
 
     def numbers(self) -> dict[str, Any]:
         """What the ledger keeps of this chunk."""
         return {
             "read": self.read,
             "filtered": self.filtered,
-            "staged": len(self.staged),
+            "staged": self.staged.height,
             "quarantined": len(self.rejected),
             "totals": {name: str(amount) for name, amount in self.totals.items()},
             "excluded": {name: str(amount) for name, amount in self.excluded.items()},
@@ -47,51 +53,113 @@ def read_chunk(plan: ObjectPlan, held: Claim, root: Path, summed: Sequence[str])
 
     Raises Halt when the bytes are no longer those that were planned.
     """
-    result, reader, digest = ChunkResult(), RowReader(plan.definition, plan.columns, plan.header), hashlib.sha256()
     with source_path(root, plan.file).open("rb") as file:
-        for record in read_records(file, offset=held.low, line=held.line, end=held.high):
-            digest.update(record.raw)
-            result.read += 1
-            if record.blank:
-                result.filtered += 1
-            else:
-                _read_record(plan, held, reader, record, summed, result)
-    if digest.hexdigest() != held.sha256:
+        file.seek(held.low)
+        data = file.read(held.high - held.low)
+    if hashlib.sha256(data).hexdigest() != held.sha256:
         raise Halt("SourceMoved", f"{plan.file} changed between planning and loading (bytes {held.low} to {held.high})")
+    layout = Layout(plan.encoding, plan.delimiter, len(plan.header))
+    block = read_block(data, layout, offset=held.low, line=held.line)
+    rules = field_rules(plan.definition, plan.columns, plan.header)
+    texts = _clean(rules, block.texts)
+    values, rejects = _read(rules, texts)
+    good = ~pl.int_range(texts.height, eager=True).is_in(list(rejects))
+    result = ChunkResult(
+        _staged(plan, held, block, values.filter(good), block.texts.filter(good)),
+        read=block.records.height,
+        filtered=block.blank,
+    )
+    for index, found in enumerate(rules):
+        if found.field.to in summed:
+            amounts = _amounts(found, texts.to_series(index))
+            _add_up(result.totals, found.field.to, amounts)
+            _add_up(result.excluded, found.field.to, amounts.filter(~good))
+    numbers = block.texts[RECORD]
+    whole = {number: [reject] for number, reject in block.rejected.items()}
+    single = {numbers[row]: reasons for row, reasons in rejects.items()}
+    result.rejected = [(block.record(number), found) for number, found in sorted({**whole, **single}.items())]
     return result
 
 
-def _read_record(
-    plan: ObjectPlan, held: Claim, reader: RowReader, record: Record, summed: Sequence[str], result: ChunkResult
-) -> None:
-    texts, problem = parse(record, plan)
-    if problem:
-        result.rejected.append((record, [problem]))
-        return
-    values, rejects = reader.read(texts)
-    for name in summed:
-        if (amount := reader.amount(texts, name)) is not None:
-            result.totals[name] += amount
-            if rejects:
-                result.excluded[name] += amount
-    if rejects:
-        result.rejected.append((record, rejects))
-        return
-    order = None if reader.order_by is None else texts[reader.order_by].strip().replace("\x00", "")
-    result.staged.append((record.offset, held.chunk, record.line, record.raw, order, *values))
+def _clean(rules: Sequence[FieldRules], texts: pl.DataFrame) -> pl.DataFrame:
+    """The cleaned texts of each field, in the order of the fields."""
+    found = texts.with_columns(
+        expressions.cleaned(rule).alias(f"field {index}") for index, rule in enumerate(rules)
+    ).select(f"field {index}" for index in range(len(rules)))
+    for index, rule in enumerate(rules):
+        column = found.to_series(index)
+        if column.null_count():
+            rows = column.is_null().arg_true()
+            by_hand = [rule.clean(text) for text in texts[str(rule.position)].gather(rows)]
+            found.replace_column(index, column.scatter(rows, by_hand))
+    return found
 
 
-def parse(record: Record, plan: ObjectPlan) -> tuple[list[str], Reject | None]:
-    """The record's texts, or the one reason why it has none."""
-    try:
-        text = decode(record.raw, plan.encoding)
-    except UnicodeDecodeError as error:
-        place = record.offset + error.start
-        damaged = record.raw[error.start : max(error.end, error.start + 1)].hex(" ").upper()
-        return [], Reject("E_ENCODING", "", damaged, f"byte offset {place}: not {plan.encoding}")
-    if record.torn:
-        return [], Reject("E_PARSE", "", "", "a quote is opened and never closed")
-    try:
-        return split_fields(text, plan.delimiter), None
-    except csv.Error as error:
-        return [], Reject("E_PARSE", "", "", str(error))
+def _read(rules: Sequence[FieldRules], texts: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, list[Reject]]]:
+    """The values of each field, and all reasons against each row that has any."""
+    values = texts.select(
+        expressions.read(rule, pl.col(f"field {index}")).alias(f"value {index}") for index, rule in enumerate(rules)
+    )
+    rejects: defaultdict[int, list[Reject]] = defaultdict(list)
+    for index, rule in enumerate(rules):
+        column = values.to_series(index)
+        if column.null_count():
+            left = texts.select(pl.int_range(pl.len()).alias("row"), pl.col(f"field {index}").alias("text")).filter(
+                column.is_null()
+            )
+            if rule.may_be_empty:
+                left = left.filter(~expressions.is_empty(pl.col("text")))
+            by_hand = _read_by_hand(rule, left["row"].to_list(), left["text"].to_list(), rejects)
+            values.replace_column(index, column.scatter(left["row"], by_hand))
+    return values, rejects
+
+
+def _read_by_hand(
+    rule: FieldRules, rows: Sequence[int], texts: Sequence[str], rejects: defaultdict[int, list[Reject]]
+) -> list[str | None]:
+    known: dict[str, str | Reject | None] = {}
+    values: list[str | None] = []
+    for row, text in zip(rows, texts, strict=True):
+        if text not in known:
+            try:
+                known[text] = rule.read(text)
+            except Refused as refused:
+                known[text] = rule.against(text, refused)
+        value = known[text]
+        if isinstance(value, Reject):
+            rejects[row].append(value)
+            value = None
+        values.append(value)
+    return values
+
+
+def _staged(plan: ObjectPlan, held: Claim, block: Block, values: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    records = block.records[texts[RECORD]]
+    order_by = plan.definition.source_duplicates.order_by
+    order = pl.lit(None, dtype=pl.String)
+    if order_by:
+        column = texts[str(plan.header.index(order_by))]
+        order = pl.lit(column.str.strip_chars(expressions.WHITE_SPACE).str.replace_all("\x00", "", literal=True))
+    return values.select(
+        pl.lit(records["offset"]).alias("_seq"),
+        pl.lit(held.chunk).alias("_chunk"),
+        pl.lit(records["line"]).alias("_line"),
+        pl.lit("\\x" + records["raw"].bin.encode("hex")).alias("_raw"),
+        order.alias("_order"),
+        *values.columns,
+    )
+
+
+def _amounts(rule: FieldRules, texts: pl.Series) -> pl.Series:
+    """The number in each text as a canonical text, null where there is none."""
+    if rule.field.default:
+        texts = texts.replace("", rule.field.default)
+    found = pl.DataFrame({"text": texts}).select(expressions.decimal(pl.col("text"))).to_series()
+    rows = found.is_null().arg_true()
+    amounts = [rule.amount(text) for text in texts.gather(rows)]
+    return found.scatter(rows, [None if amount is None else format(amount, "f") for amount in amounts])
+
+
+def _add_up(sums: dict[str, Decimal], name: str, amounts: pl.Series) -> None:
+    if amounts.len() > amounts.null_count():
+        sums[name] = sum(map(Decimal, amounts.drop_nulls()), Decimal(0))

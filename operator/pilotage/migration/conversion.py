@@ -13,7 +13,7 @@ from pilotage.api.v1alpha1.migrationjob import FieldType
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,38}")
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]{1,38}(\.[0-9]{0,38})?|\.[0-9]{1,38})")
 _DATE: Final = re.compile(r"([0-9]{4})(?:-|/|\.|年|)([0-9]{1,2})(?:-|/|\.|月|)([0-9]{1,2})日?")
-_INTEGER_BITS: Final = {"int2": 15, "int4": 31, "int8": 63}
+INTEGER_BITS: Final = {"int2": 15, "int4": 31, "int8": 63}
 _BOOLEANS: Final = {
     **dict.fromkeys(("true", "t", "yes", "y", "1", "是"), "true"),
     **dict.fromkeys(("false", "f", "no", "n", "0", "否"), "false"),
@@ -122,7 +122,7 @@ def _timestamp(text: str) -> str:
 def _fitting(text: str, column: Column) -> str:
     if column.max_length is not None and len(text) > column.max_length:
         raise Refused("E_LENGTH", f"{len(text)} characters, the column takes {column.max_length}")
-    if bits := _INTEGER_BITS.get(column.type_name):
+    if bits := INTEGER_BITS.get(column.type_name):
         number = int(text)
         if not -(1 << bits) <= number < (1 << bits):
             raise Refused("E_RANGE", f"out of the range of {column.sql_type}")

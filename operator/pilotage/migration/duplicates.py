@@ -17,13 +17,19 @@ def key_text(plan: ObjectPlan, alias: str) -> sql.Composed:
     return sql.SQL("jsonb_build_array({})").format(sql.SQL(", ").join(parts))
 
 
+def key_columns(plan: ObjectPlan, alias: str) -> sql.Composed:
+    """The columns of a staged row's key, one behind the other."""
+    columns = (plan.resolved(column) for column in plan.definition.key)
+    return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(alias), column) for column in columns)
+
+
 def settle_duplicates(connection: Connection, run: str, plan: ObjectPlan) -> None:
     """Apply the object's policy to rows of one key. Raises Rejected under the policy Fail."""
     policy = plan.definition.source_duplicates.policy
     staging = sql.Identifier("mig_stg", plan.staging)
     groups = sql.SQL(
-        "select {key} as key from {staging} s where s._outcome is null group by 1 having count(*) > 1"
-    ).format(key=key_text(plan, "s"), staging=staging)
+        "select {key} from {staging} g where g._outcome is null group by {key} having count(*) > 1"
+    ).format(key=key_columns(plan, "g"), staging=staging)
     if policy is DuplicatePolicy.FAIL:
         _refuse(connection, plan, groups)
     elif policy is DuplicatePolicy.QUARANTINE_ALL:
@@ -31,7 +37,7 @@ def settle_duplicates(connection: Connection, run: str, plan: ObjectPlan) -> Non
             connection,
             run,
             plan,
-            where=sql.SQL("{} in ({})").format(key_text(plan, "s"), groups),
+            where=sql.SQL("({}) in ({})").format(key_columns(plan, "s"), groups),
             code="E_DUP_SOURCE",
             column=", ".join(plan.definition.key),
             value=sql.SQL("{}::text").format(key_text(plan, "s")),
@@ -44,15 +50,16 @@ def settle_duplicates(connection: Connection, run: str, plan: ObjectPlan) -> Non
             sql.SQL(
                 "update {staging} s set _outcome = 'duplicates' from ("
                 " select _seq, row_number() over (partition by {key} order by d._order {direction}, d._seq {sequence})"
-                " as place from {staging} d where d._outcome is null) r where r._seq = s._seq and r.place > 1"
-            ).format(staging=staging, key=key_text(plan, "d"), direction=direction, sequence=sequence)
+                " as place from {staging} d where d._outcome is null and ({key}) in ({groups})) r"
+                " where r._seq = s._seq and r.place > 1"
+            ).format(staging=staging, key=key_columns(plan, "d"), groups=groups, direction=direction, sequence=sequence)
         )
 
 
 def _refuse(connection: Connection, plan: ObjectPlan, groups: sql.Composed) -> None:
     lines = connection.execute(
-        sql.SQL("select s._line from {} s where s._outcome is null and {} in ({}) order by s._seq limit 6").format(
-            sql.Identifier("mig_stg", plan.staging), key_text(plan, "s"), groups
+        sql.SQL("select s._line from {} s where s._outcome is null and ({}) in ({}) order by s._seq limit 6").format(
+            sql.Identifier("mig_stg", plan.staging), key_columns(plan, "s"), groups
         )
     ).fetchall()
     if lines:

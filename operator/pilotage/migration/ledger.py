@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from pilotage.migration.database import Connection
 from pilotage.migration.errors import Halt
 
+# The crosswalk has no foreign key to its run: a line is written for each row, and only when the run succeeds.
 SCHEMA: Final = """
 create schema if not exists mig;
 create schema if not exists mig_stg;
@@ -34,7 +35,7 @@ create table if not exists mig.quarantine (
   column_name text not null, bad_value text not null, message text not null, src_encoding text not null,
   src_raw bytea not null, primary key (run_id, object, chunk_id, src_offset, stage, rule));
 create table if not exists mig.crosswalk (
-  run_id text not null references mig.run on delete cascade, object text not null, src_offset bigint not null,
+  run_id text not null, object text not null, src_offset bigint not null,
   target_key jsonb not null, outcome text not null, primary key (run_id, object, src_offset));
 """
 

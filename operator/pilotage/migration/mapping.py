@@ -1,23 +1,26 @@
-"""Applies the field mappings of an object to one row: cleaned, checked values, or every reason against it."""
+"""The rules of one field: a text cleaned, mapped, checked and converted, or the reason against it.
+
+This is what a mapping means, value by value. `expressions` does the same to whole columns, for plain values only.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from pilotage.api.v1alpha1.migrationjob import FieldMapping, MigrationObject, OnUnmapped, Transform
 from pilotage.migration.conversion import Column, Refused, convert, decimal_text
 from pilotage.migration.errors import Halt
 
-SHOWN_VALUE = 200
-REMEMBERED = 1000
-_HALFWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
-_CLEANERS: dict[Transform, Callable[[str], str]] = {
+SHOWN_VALUE: Final = 200
+HALFWIDTH: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_CLEANERS: Final[dict[Transform, Callable[[str], str]]] = {
     Transform.TRIM: str.strip,
-    Transform.HALFWIDTH: lambda text: text.translate(_HALFWIDTH),
+    Transform.HALFWIDTH: lambda text: text.translate(HALFWIDTH),
     Transform.UPPER: str.upper,
     Transform.LOWER: str.lower,
 }
@@ -40,42 +43,39 @@ def constant_text(value: object) -> str:
     return str(value)
 
 
-class FieldReader:
-    """Reads one field of the target out of the row's texts."""
+class FieldRules:
+    """What is to be done to the texts of one field, and what they must be.
+
+    `position` is that of the column in the file, None for a constant; `required` holds for whatever reason.
+    """
 
     def __init__(self, field: FieldMapping, column: Column, position: int | None, *, required: bool) -> None:
         self.field = field
         self.column = column
         self.position = position
         self.required = required
+        self.default = field.default if field.default and field.default.strip() else None
         self.cleaners = [_CLEANERS[step] for step in field.transform]
         self.enum = frozenset(field.enum)
         self.pattern = re.compile(field.pattern) if field.pattern else None
         self.constant = None if field.value is None else constant_text(field.value)
-        # Legacy columns repeat few values; what was converted once is not converted again.
-        self.known: dict[str, str | None] = {}
 
-    def clean(self, texts: Sequence[str]) -> str:
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether an empty text is a value, which is null."""
+        return not self.required and self.default is None
+
+    def clean(self, text: str) -> str:
         """The text after the transforms."""
-        text = self.constant if self.position is None else texts[self.position]
         for cleaner in self.cleaners:
-            text = cleaner(text or "")
-        return text or ""
+            text = cleaner(text)
+        return text
 
-    def read(self, texts: Sequence[str]) -> str | None:
-        """The value in canonical form, None for an empty one. Raises Refused."""
-        text = self.clean(texts)
-        if text in self.known:
-            return self.known[text]
-        value = self._value(text)
-        if len(self.known) < REMEMBERED:
-            self.known[text] = value
-        return value
-
-    def _value(self, text: str) -> str | None:
+    def read(self, text: str) -> str | None:
+        """The value of a cleaned text in canonical form, None for an empty one. Raises Refused."""
         if not text.strip():
-            text = self.field.default or ""
-        if not text.strip():
+            text = self.default or ""
+        if not text:
             if self.required:
                 raise Refused("E_NULL", "is empty and must not be")
             return None
@@ -94,6 +94,18 @@ class FieldReader:
             return mapped
         return convert(mapped, self.field.type, self.column)
 
+    def amount(self, text: str) -> Decimal | None:
+        """The number in a cleaned text, whatever else is wrong with it; None when there is none."""
+        try:
+            return Decimal(decimal_text(text or self.field.default or ""))
+        except Refused:
+            return None
+
+    def against(self, text: str, refused: Refused) -> Reject:
+        """The reason as the quarantine keeps it, for a cleaned text."""
+        shown = text[:SHOWN_VALUE].replace("\x00", "\\0")
+        return Reject(refused.code, self.field.from_ or self.field.to, shown, str(refused))
+
     def _mapped(self, text: str) -> str | None:
         if not self.field.map or text in self.field.map:
             return self.field.map.get(text, text)
@@ -106,48 +118,18 @@ class FieldReader:
                 raise Refused("E_MAPPING", f"is not among the {len(self.field.map)} mapped values")
 
 
-class RowReader:
-    """Reads whole rows of one object."""
-
-    def __init__(self, definition: MigrationObject, columns: Mapping[str, Column], header: Sequence[str]) -> None:
-        self.width = len(header)
-        positions = {name: index for index, name in enumerate(header)}
-        self.order_by = positions.get(definition.source_duplicates.order_by or "")
-        self.fields = [
-            FieldReader(
-                field,
-                columns[field.to],
-                None if field.from_ is None else positions[field.from_],
-                required=field.required or field.to in definition.key or columns[field.to].not_null,
-            )
-            for field in definition.fields
-        ]
-
-    def read(self, texts: Sequence[str]) -> tuple[list[str | None], list[Reject]]:
-        """Values in the order of the fields, and all reasons against the row."""
-        if len(texts) != self.width:
-            message = f"has {len(texts)} columns, the header has {self.width}"
-            return [], [Reject("E_COLUMNS", "", "", message)]
-        values: list[str | None] = []
-        rejects: list[Reject] = []
-        for reader in self.fields:
-            try:
-                values.append(reader.read(texts))
-            except Refused as refused:
-                values.append(None)
-                shown = reader.clean(texts)[:SHOWN_VALUE].replace("\x00", "\\0")
-                rejects.append(Reject(refused.code, reader.field.from_ or reader.field.to, shown, str(refused)))
-        return values, rejects
-
-    def amount(self, texts: Sequence[str], field: str) -> Decimal | None:
-        """The number in one field, whatever else is wrong with the row; None when there is none."""
-        reader = next(found for found in self.fields if found.field.to == field)
-        if len(texts) != self.width:
-            return None
-        try:
-            return Decimal(decimal_text(reader.clean(texts) or reader.field.default or ""))
-        except Refused:
-            return None
+def field_rules(definition: MigrationObject, columns: dict[str, Column], header: Sequence[str]) -> list[FieldRules]:
+    """The rules of an object's fields, in their order."""
+    positions = {name: index for index, name in enumerate(header)}
+    return [
+        FieldRules(
+            field,
+            columns[field.to],
+            None if field.from_ is None else positions[field.from_],
+            required=field.required or field.to in definition.key or columns[field.to].not_null,
+        )
+        for field in definition.fields
+    ]
 
 
 def read_header(texts: Sequence[str], definition: MigrationObject, file: str) -> list[str]:

@@ -12,6 +12,11 @@ from pilotage.migration.plan import ObjectPlan
 from pilotage.migration.quarantine import put_away
 
 
+def outcome(alias: str) -> sql.Composed:
+    """What became of a staged row of an object that is merged. Most rows are loaded: they are not written again."""
+    return sql.SQL("coalesce({}._outcome, 'loaded')").format(sql.Identifier(alias))
+
+
 def typed(plan: ObjectPlan, column: str, source: str) -> sql.Composed:
     """A staged value in the column's own type."""
     return sql.SQL("{}.{}::{}").format(
@@ -48,8 +53,8 @@ def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan
     connection.execute(
         sql.SQL(
             "insert into mig.crosswalk (run_id, object, src_offset, target_key, outcome)"
-            " select %s, %s, s._seq, {key}, s._outcome from {staging} s where s._outcome <> 'quarantined'"
-        ).format(key=key_text(plan, "s"), staging=staging),
+            " select %s, %s, s._seq, {key}, {outcome} from {staging} s where {outcome} <> 'quarantined'"
+        ).format(key=key_text(plan, "s"), outcome=outcome("s"), staging=staging),
         (run, plan.definition.name),
     )
 
@@ -143,7 +148,6 @@ def _insert(connection: Connection, table: sql.Identifier, staging: sql.Identifi
             key=sql.SQL(", ").join(typed(plan, column, "s") for column in plan.definition.key),
         )
     )
-    connection.execute(sql.SQL("update {} set _outcome = 'loaded' where _outcome is null").format(staging))
 
 
 def reset_sequences(connection: Connection, schema: str, plan: ObjectPlan) -> None:

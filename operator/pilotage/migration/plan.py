@@ -7,7 +7,7 @@ import hashlib
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -21,7 +21,9 @@ from pilotage.migration.errors import Halt
 from pilotage.migration.mapping import read_header
 from pilotage.migration.records import read_records, split_fields
 
-DEFAULT_CHUNK_ROWS = 2000
+DEFAULT_CHUNK_ROWS: Final = 25_000
+MAX_CHUNK_BYTES: Final = 16 << 20
+READ_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -124,22 +126,67 @@ def plan_object(
     return planned, head.offset + len(head.raw), 1 + head.lines
 
 
+class Cutter:
+    """Gathers records into chunks of at most `rows` records and 16 MiB; a longer record is a chunk of its own."""
+
+    def __init__(self, offset: int, line: int, rows: int) -> None:
+        self.chunks: list[Chunk] = []
+        self.position = offset
+        self.line = line
+        self._rows = rows
+        self._begin()
+
+    def add_lines(self, lines: list[bytes]) -> None:
+        """Take lines each of which is a record."""
+        if self.position - self._low + sum(map(len, lines)) > MAX_CHUNK_BYTES:
+            for raw in lines:
+                self.add(raw, 1, 1)
+            return
+        while lines:
+            group = lines[: self._rows - self._count or self._rows]
+            self.add(b"".join(group), len(group), len(group))
+            lines = lines[len(group) :]
+
+    def add(self, raw: bytes, records: int, lines: int) -> None:
+        """Take records together: as many as there is room for, or one."""
+        too_large = self.position - self._low + len(raw) > MAX_CHUNK_BYTES
+        if self._count and (too_large or self._count + records > self._rows):
+            self.end_chunk()
+        self._digest.update(raw)
+        self._count += records
+        self.position += len(raw)
+        self.line += lines
+
+    def end_chunk(self) -> None:
+        """Close the chunk at hand, unless it is empty."""
+        if self._count:
+            self.chunks.append(Chunk(self._low, self.position, self._first, self._digest.hexdigest()))
+        self._begin()
+
+    def _begin(self) -> None:
+        self._low, self._first, self._count, self._digest = self.position, self.line, 0, hashlib.sha256()
+
+
 def cut_chunks(path: Path, offset: int, line: int, rows: int) -> list[Chunk]:
-    """Chunks of about `rows` records, from `offset` to the end of the file."""
-    chunks: list[Chunk] = []
-    digest, low, first, count, position = hashlib.sha256(), offset, line, 0, offset
+    """Chunks of at most `rows` records, from `offset` to the end of the file."""
+    cutter, end = Cutter(offset, line, rows), path.stat().st_size
     with path.open("rb") as file:
-        for record in read_records(file, offset=offset, line=line, end=path.stat().st_size):
-            digest.update(record.raw)
-            count += 1
-            position = record.offset + len(record.raw)
-            line = record.line + record.lines
-            if count == rows:
-                chunks.append(Chunk(low, position, first, digest.hexdigest()))
-                digest, low, first, count = hashlib.sha256(), position, line, 0
-    if count:
-        chunks.append(Chunk(low, position, first, digest.hexdigest()))
-    return chunks
+        while lines := _lines(file, cutter.position):
+            upto = cutter.position + sum(map(len, lines))
+            if all(raw.count(b'"') % 2 == 0 for raw in lines):
+                cutter.add_lines(lines)
+                continue
+            for record in read_records(file, offset=cutter.position, line=cutter.line, end=end):
+                cutter.add(record.raw, 1, record.lines)
+                if cutter.position >= upto:
+                    break
+    cutter.end_chunk()
+    return cutter.chunks
+
+
+def _lines(file: BinaryIO, position: int) -> list[bytes]:
+    file.seek(position)
+    return file.readlines(READ_BYTES)
 
 
 def make_plan(

@@ -13,6 +13,8 @@ from typing import BinaryIO, Final
 
 MAX_RECORD_LINES: Final = 200
 MAX_RECORD_BYTES: Final = 1 << 20
+# In characters: what the csv module takes.
+MAX_FIELD_LENGTH: Final = csv.field_size_limit()
 
 
 @dataclass(frozen=True)

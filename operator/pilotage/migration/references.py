@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from pilotage.migration.database import Connection, table_identifier
-from pilotage.migration.merge import key_match
+from pilotage.migration.merge import key_match, outcome
 from pilotage.migration.plan import ObjectPlan
 from pilotage.migration.quarantine import put_away
 
@@ -55,9 +55,10 @@ def _loaded_rows(schema: str, plan: ObjectPlan, match: str, use: str) -> sql.Com
     """Rows of an object that are in the target now, by what the source calls them; a duplicate leads to its winner."""
     return sql.SQL(
         "select o.{match} as given, t.{use}::text as used from {staging} o join {table} t on {same}"
-        " where o._outcome in ('loaded', 'updated', 'kept', 'duplicates')"
+        " where {outcome} <> 'quarantined'"
     ).format(
         match=plan.staged(match),
+        outcome=outcome("o"),
         use=sql.Identifier(use),
         staging=sql.Identifier("mig_stg", plan.staging),
         table=table_identifier(schema, plan.definition.to),

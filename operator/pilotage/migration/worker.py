@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,6 +25,7 @@ from pilotage.migration.settlement import settle
 
 PATIENCE: Final = 60.0
 POLL: Final = 0.2
+COPIED_ROWS: Final = 10_000
 HALTS: Final = {"paused": BudgetExceeded, "rejected": Rejected}
 
 
@@ -137,12 +139,14 @@ def _fail(connection: Connection, run: str, halt: Halt) -> None:
 
 def _write_chunk(connection: Connection, run: str, plan: ObjectPlan, held: ledger.Claim, result: ChunkResult) -> None:
     columns = [plan.staged(field.to) for field in plan.definition.fields]
-    statement = sql.SQL("copy {} (_seq, _chunk, _line, _raw, _order, {}) from stdin").format(
+    statement = sql.SQL("copy {} (_seq, _chunk, _line, _raw, _order, {}) from stdin (format csv)").format(
         sql.Identifier("mig_stg", plan.staging), sql.SQL(", ").join(columns)
     )
     with connection.cursor().copy(statement) as copy:
-        for row in result.staged:
-            copy.write_row(row)
+        for rows in result.staged.iter_slices(COPIED_ROWS):
+            payload = io.BytesIO()
+            rows.write_csv(payload, include_header=False)
+            copy.write(payload.getbuffer())
     ledger.add_quarantine(connection, _quarantine_rows(run, plan, held, result))
     ledger.finish_chunk(connection, run, held, result.numbers())
 
