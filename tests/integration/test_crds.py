@@ -239,6 +239,14 @@ REFUSED = {
         migration(reconcile=[{"name": "sum", "object": "customers", "type": "ControlTotal"}]),
         "field goes with ControlTotal, which needs it",
     ),
+    "groups of no sum": (
+        migration(reconcile=[{"name": "all", "object": "customers", "type": "Checksum", "groupBy": "tier"}]),
+        "groupBy goes with ControlTotal",
+    ),
+    "a figure expected of a checksum": (
+        migration(reconcile=[{"name": "all", "object": "customers", "type": "Checksum", "expected": "7"}]),
+        "expected goes with RowCount and ControlTotal",
+    ),
     "a reconciliation of an object that is not loaded": (
         migration(reconcile=[{"name": "rows", "object": "suppliers", "type": "RowCount"}]),
         "reconcile names an object that is not in spec.objects",

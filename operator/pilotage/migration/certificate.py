@@ -31,6 +31,7 @@ def write_certificate(connection: Connection, run: str, found: ledger.RunRow, re
         "counts": result["counts"],
         "objects": result["objects"],
         "checks": result["checks"],
+        "groups": result["groups"],
         "errors": result["topErrors"],
         "versions": {
             "python": platform.python_version(),

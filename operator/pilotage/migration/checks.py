@@ -2,33 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from psycopg import sql
 
 from pilotage.api.v1alpha1.migrationjob import (
     CheckResult,
     CheckType,
-    ConflictPolicy,
     MigrationJobSpec,
     ReconcileCheck,
 )
+from pilotage.migration.comparison import Group, compare_groups, compare_rows, written_outcomes
 from pilotage.migration.conversion import decimal_text
 from pilotage.migration.database import Connection, table_identifier
 from pilotage.migration.merge import key_match, outcome
 from pilotage.migration.plan import ObjectPlan
+
+MAX_GROUPS: Final = 1000
+MAX_GROUPS_NAMED: Final = 5
 
 
 def run_checks(
     connection: Connection, run: str, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
 ) -> list[dict[str, Any]]:
     """Results of all declared checks, within the transaction that loaded the rows."""
-    results = []
-    for check in spec.reconcile:
-        measure = _row_count if check.type is CheckType.ROW_COUNT else _control_total
-        results.append(measure(connection, run, spec.target.schema_, plans[check.object], check).to_manifest())
-    return results
+    measures = {
+        CheckType.ROW_COUNT: _row_count,
+        CheckType.CONTROL_TOTAL: _control_total,
+        CheckType.CHECKSUM: _checksum,
+    }
+    return [
+        measures[check.type](connection, run, spec.target.schema_, plans[check.object], check).to_manifest()
+        for check in spec.reconcile
+    ]
+
+
+def group_totals(connection: Connection, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]) -> list[dict[str, Any]]:
+    """Rows and sums of every group of the checks that ask for groups: what a finance person signs."""
+    return [
+        {
+            "check": check.name,
+            "group": group.name,
+            "rows": group.rows[1],
+            "source": _shown(group.totals[0]),
+            "target": _shown(group.totals[1]),
+        }
+        for check in spec.reconcile
+        if check.field and check.group_by
+        for group in compare_groups(connection, spec.target.schema_, plans[check.object], check.field, check.group_by)[
+            :MAX_GROUPS
+        ]
+    ]
+
+
+def _checksum(connection: Connection, _run: str, schema: str, plan: ObjectPlan, check: ReconcileCheck) -> CheckResult:
+    found = compare_rows(connection, schema, plan)
+    problems = []
+    if found.rows[0] != found.rows[1] or found.checksums[0] != found.checksums[1]:
+        more = f" and {found.differing - len(found.first)} more" if found.differing > len(found.first) else ""
+        problems.append(f"rows stored otherwise than written: {found.differing} ({'; '.join(found.first)}{more})")
+    text = f"rows stored as written: {found.rows[1]}"
+    source, target = (Decimal(checksum) for checksum in found.checksums)
+    return _result(check, source, target, problems, text)
 
 
 def _row_count(connection: Connection, run: str, schema: str, plan: ObjectPlan, check: ReconcileCheck) -> CheckResult:
@@ -77,7 +114,7 @@ def _control_total(
         )
         for column in ("totals", "excluded")
     )
-    written = ["loaded"] if plan.definition.on_conflict.policy is ConflictPolicy.FILL_NULLS else ["loaded", "updated"]
+    written = written_outcomes(plan)
     staging, column = sql.Identifier("mig_stg", plan.staging), plan.staged(field)
     left_out = _one(
         connection,
@@ -103,8 +140,21 @@ def _control_total(
         problems.append(f"{_shown(source)} in the source, {_shown(there)} in the target")
     if check.expected is not None and abs(Decimal(check.expected) - read) > Decimal(check.tolerance):
         problems.append(f"{check.expected} expected, the file adds up to {_shown(read)}")
+    if check.group_by:
+        problems += _groups_apart(compare_groups(connection, schema, plan, field, check.group_by), check)
     text = f"{_shown(read)} in the file, {_shown(excluded + left_out)} left out, {_shown(there)} in the target"
     return _result(check, source, there, problems, text)
+
+
+def _groups_apart(groups: Sequence[Group], check: ReconcileCheck) -> list[str]:
+    apart = [
+        f"{check.group_by} {found.name}: {found.rows[0]} rows with {_shown(found.totals[0])} in the source, "
+        f"{found.rows[1]} with {_shown(found.totals[1])} in the target"
+        for found in groups
+        if found.rows[0] != found.rows[1] or abs(found.totals[0] - found.totals[1]) > Decimal(check.tolerance)
+    ]
+    more = len(apart) - MAX_GROUPS_NAMED
+    return [*apart[:MAX_GROUPS_NAMED], *([f"and {more} more groups"] if more > 0 else [])]
 
 
 def _one(connection: Connection, query: sql.SQL | sql.Composed, parameters: tuple[Any, ...] = ()) -> Decimal:

@@ -14,7 +14,7 @@ from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
 from pilotage.migration import ledger
 from pilotage.migration.budget import over_budget
 from pilotage.migration.certificate import write_certificate
-from pilotage.migration.checks import run_checks
+from pilotage.migration.checks import group_totals, run_checks
 from pilotage.migration.counting import run_result
 from pilotage.migration.database import Connection, table_identifier
 from pilotage.migration.duplicates import settle_duplicates
@@ -45,7 +45,8 @@ def settle(connection: Connection, run: str) -> None:
             with connection.transaction():
                 try:
                     checks = _merge(connection, run, spec, plans)
-                    result = {**run_result(connection, run), "checks": checks}
+                    groups = group_totals(connection, spec, plans)
+                    result = {**run_result(connection, run), "checks": checks, "groups": groups}
                     _judge(connection, run, spec, result)
                 except Halt:
                     kept = _reasons(connection, run)

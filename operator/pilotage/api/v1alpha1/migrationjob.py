@@ -243,19 +243,23 @@ class CheckType(StrEnum):
 
     ROW_COUNT = "RowCount"
     CONTROL_TOTAL = "ControlTotal"
+    CHECKSUM = "Checksum"
 
 
 class ReconcileCheck(ApiModel):
     """A number that must agree on both sides before the load is committed.
 
     RowCount compares the rows found in the target with those that count as there; ControlTotal compares the sum of
-    `field` over the source, less the rows left out, with the sum in the target. `expected` is the figure that the
-    customer gives for the source.
+    `field` over the source, less the rows left out, with the sum in the target, and with `groupBy` the sums of each
+    group; Checksum compares every written row, as it was to be written, with what the target gives back. `expected`
+    is the figure that the customer gives for the source.
     """
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": validations(
             ("(self.type == 'ControlTotal') == has(self.field)", "field goes with ControlTotal, which needs it"),
+            ("!has(self.groupBy) || self.type == 'ControlTotal'", "groupBy goes with ControlTotal"),
+            ("!has(self.expected) || self.type != 'Checksum'", "expected goes with RowCount and ControlTotal"),
         )
     }
 
@@ -263,6 +267,7 @@ class ReconcileCheck(ApiModel):
     object: DnsLabel
     type: CheckType
     field: Identifier | None = None
+    group_by: Identifier | None = None
     expected: Decimal | None = None
     tolerance: Decimal = "0"
 
@@ -423,8 +428,10 @@ def spec_problem(spec: MigrationJobSpec) -> str | None:
     for check in spec.reconcile:
         if check.object not in by_name:
             return f"check {check.name}: object {check.object} is not in spec.objects"
-        if check.field and check.field not in {field.to for field in by_name[check.object].fields}:
-            return f"check {check.name}: field {check.field} is not a field of object {check.object}"
+        fields = {field.to for field in by_name[check.object].fields}
+        for named in (check.field, check.group_by):
+            if named and named not in fields:
+                return f"check {check.name}: field {named} is not a field of object {check.object}"
     return None
 
 
