@@ -41,6 +41,7 @@ from pilotage.reconcile.installation import installation_key
 from pilotage.reconcile.releases import ReleaseReader
 from pilotage.reconcile.settings import Settings
 from pilotage.reconcile.worker import Reconcile, work
+from pilotage.reconcile.workloads import PodReader
 from pilotage.render.renderer import Renderer
 
 logger = logging.getLogger("pilotage")
@@ -156,6 +157,7 @@ class Operator:
             renderer=Renderer(),
             inputs=InputPreparer(settings.input_ttl, key),
             releases=ReleaseReader(settings.release_ttl),
+            pods=PodReader(settings.pod_ttl),
             metrics=self.metrics,
         )
 

@@ -32,6 +32,7 @@ from pilotage.reconcile.dependents import dependents
 from pilotage.reconcile.inputs import InputPreparer
 from pilotage.reconcile.releases import ReleaseReader
 from pilotage.reconcile.settings import Settings
+from pilotage.reconcile.workloads import PodReader
 from tests.support.clock import VirtualClock
 from tests.support.helm import FakeCharts, FakeHelm, PlainRenderer
 from tests.support.world import World, Write
@@ -75,6 +76,7 @@ class SimulatedOperator:
             renderer=PlainRenderer(),  # type: ignore[arg-type]
             inputs=InputPreparer(60.0, b"key", lambda: clock.elapsed),
             releases=ReleaseReader(30.0, lambda: clock.elapsed),
+            pods=PodReader(3.0, lambda: clock.elapsed),
             metrics=NoMetrics(),
         )
         self.context = Context(world, self.store, Settings(), clock.now, self.wake, delivery)

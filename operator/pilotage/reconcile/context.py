@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pilotage.delivery.helm import HelmEngine
     from pilotage.reconcile.inputs import InputPreparer
     from pilotage.reconcile.releases import ReleaseReader
+    from pilotage.reconcile.workloads import PodReader
     from pilotage.render.renderer import Renderer
 
 
@@ -65,6 +66,7 @@ class Delivery:
     renderer: Renderer
     inputs: InputPreparer
     releases: ReleaseReader
+    pods: PodReader
     metrics: RolloutMetrics
 
 

@@ -92,7 +92,7 @@ async def _observe_module(
     failure = context.rollout.engine.last_error(namespace, name, desired.input, attempt) if desired else None
     trouble = Problem(failure.reason, failure.message) if failure else None
     again = failure is not None and failure.until > 0
-    health, message, active = await observe_health(context, namespace, release, account)
+    health, message, active = await observe_health(context, key, release, account)
     return ModuleFacts(
         desired=desired,
         problem=problem,

@@ -24,6 +24,7 @@ class Settings:
     metrics_port: int = 8081
     input_ttl: float = 60.0
     release_ttl: float = 30.0
+    pod_ttl: float = 3.0
     resync: float = 600.0
     sweep: float = 300.0
     leader_election: bool = True
