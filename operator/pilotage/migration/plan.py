@@ -18,7 +18,7 @@ from pilotage.migration.conversion import Column
 from pilotage.migration.database import Connection, require_columns, require_references
 from pilotage.migration.encoding import decode, prove
 from pilotage.migration.errors import Halt
-from pilotage.migration.mapping import read_header
+from pilotage.migration.mapping import field_rules, filter_rules, read_header
 from pilotage.migration.records import read_records, split_fields
 
 DEFAULT_CHUNK_ROWS: Final = 25_000
@@ -119,6 +119,8 @@ def plan_object(
     except csv.Error as error:
         raise Halt("HeaderUnreadable", f"the header of {found.from_.file} is not CSV: {error}") from error
     header = read_header(names, found, found.from_.file)
+    field_rules(found, columns, header)
+    filter_rules(found, header)
     staging = f"r{run.replace('-', '')[:16]}_{order}"
     planned = ObjectPlan(
         found, order, found.from_.file, proof.encoding, delimiter, header, columns, proof.sha256, staging

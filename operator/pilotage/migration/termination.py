@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 LIMIT: Final = 4096
-SHORTENED: Final = ("topErrors", "objects", "checks")
+SHORTENED: Final = ("openMappings", "topErrors", "objects", "checks")
 
 
 def write_termination(document: Mapping[str, Any]) -> None:
