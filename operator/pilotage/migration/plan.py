@@ -22,7 +22,8 @@ from pilotage.migration.mapping import field_rules, filter_rules, read_header
 from pilotage.migration.records import read_records, split_fields
 
 DEFAULT_CHUNK_ROWS: Final = 25_000
-MAX_CHUNK_BYTES: Final = 16 << 20
+# A worker takes some sixty times as much memory at its peak.
+MAX_CHUNK_BYTES: Final = 4 << 20
 READ_BYTES: Final = 1 << 20
 
 
@@ -129,7 +130,7 @@ def plan_object(
 
 
 class Cutter:
-    """Gathers records into chunks of at most `rows` records and 16 MiB; a longer record is a chunk of its own."""
+    """Gathers records into chunks of at most `rows` records and 4 MiB; a longer record is a chunk of its own."""
 
     def __init__(self, offset: int, line: int, rows: int) -> None:
         self.chunks: list[Chunk] = []

@@ -81,7 +81,7 @@ def _merge(
         resolve_references(connection, run, schema, plan, plans)
         settle_duplicates(connection, run, plan)
         settle_unique(connection, run, plan)
-        merge_object(connection, run, schema, plan)
+        merge_object(connection, run, schema, plan, found.error_budget or spec.error_budget)
     for plan in plans.values():
         reset_sequences(connection, schema, plan)
     return run_checks(connection, run, spec, plans)

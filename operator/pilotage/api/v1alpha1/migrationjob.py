@@ -341,7 +341,7 @@ class MigrationResources(ApiModel):
     """Processor and memory of one worker."""
 
     cpu: Quantity = "100m"
-    memory: Quantity = "256Mi"
+    memory: Quantity = "512Mi"
 
 
 class Dependency(ApiModel):
