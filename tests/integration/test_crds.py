@@ -221,7 +221,11 @@ REFUSED = {
     "no source of a migration": (migration(source={}), "give exactly one source: volume or configMap"),
     "a constant that is mapped": (
         migration(objects=[target_object(fields=[{"to": "code", "value": "1", "map": {"A": "B"}}])]),
-        "a constant takes no transform, map, enum or default",
+        "a constant takes none of split, transform, nulls, map, enum, default",
+    ),
+    "a filter that asks nothing": (
+        migration(objects=[target_object(where=[{"column": "A"}])]),
+        "a filter gives exactly one of in, notIn and pattern",
     ),
     "onUnmapped without a map": (
         migration(objects=[target_object(fields=[{"to": "code", "from": "A", "onUnmapped": "Keep"}])]),

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
-from pilotage.migration import ledger
+from pilotage.migration import ledger, worker
 from pilotage.migration.chunk import read_chunk
 from pilotage.migration.errors import Terminated
 from pilotage.migration.plan import ObjectPlan
@@ -70,9 +70,9 @@ def test_killed_workers_and_a_crashing_database_change_nothing(world, server, un
             victim = chance.randrange(len(workers))
             kill(workers[victim])
             workers[victim] = world.start("work", "--lease", "1.5")
-    for worker in workers:
-        output, _ = worker.communicate(timeout=90)
-        assert worker.returncode == 0, output
+    for process in workers:
+        output, _ = process.communicate(timeout=90)
+        assert process.returncode == 0, output
     code, answer = world.call("report")
     assert (code, answer["outcome"], answer["counts"]["balanced"]) == (0, "Succeeded", True)
     assert world.target() == undisturbed
@@ -84,14 +84,14 @@ def test_a_worker_killed_within_the_settlement_leaves_the_target_untouched(world
         host="127.0.0.1", port=server.port, dbname=world.database, user="postgres", autocommit=False
     ) as blocker:
         blocker.execute("lock table party in share mode")
-        worker = world.start("work")
+        process = world.start("work")
         wait_for(
             lambda: world.query(
                 f"select 1 from pg_stat_activity where datname = '{world.database}' and wait_event_type = 'Lock'"
             ),
             "the worker never came to the merge",
         )
-        kill(worker)
+        kill(process)
     assert world.query("select count(*) from party") == [(1,)]
     assert world.call("work")[0] == 0
     assert world.target() == undisturbed
@@ -99,13 +99,13 @@ def test_a_worker_killed_within_the_settlement_leaves_the_target_untouched(world
 
 def test_sigterm_ends_a_worker_with_143_and_another_takes_its_chunk_at_once(world, undisturbed):
     assert world.call("plan", *SMALL)[0] == 0
-    worker = world.start("work", "--lease", "600")
+    process = world.start("work", "--lease", "600")
     wait_for(lambda: world.query("select 1 from mig.chunk where state = 'done'"), "no chunk was done")
-    worker.send_signal(signal.SIGTERM)
-    worker.communicate(timeout=60)
-    if worker.returncode == 0:
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    if process.returncode == 0:
         pytest.skip("the worker was done before the signal came")
-    assert worker.returncode == 143
+    assert process.returncode == 143
     assert held_chunks(world) == []
     assert world.call("work", "--lease", "600")[0] == 0
     assert world.target() == undisturbed
@@ -126,6 +126,25 @@ def test_a_claim_whose_answer_was_never_heard_is_given_back(world, undisturbed, 
         work(WorkerSettings(world.run, "told to stop", world.folder, lease=600))
     assert world.query("select attempt from mig.chunk where owner = 'told to stop'") == [(1,)]
     assert held_chunks(world) == []
+
+
+def test_the_lease_of_a_long_chunk_is_renewed(world, undisturbed, monkeypatch):
+    assert world.call("plan", *SMALL)[0] == 0
+    leases = []
+
+    def read_at_leisure(*arguments):
+        held = "select lease_until from mig.chunk where state = 'pending' and lease_until is not null"
+        leases.append(world.query(held))
+        wait_for(lambda: world.query(held) > leases[-1], "the lease was never renewed")
+        monkeypatch.setattr(worker, "read_chunk", read_chunk)
+        return read_chunk(*arguments)
+
+    monkeypatch.setattr(worker, "read_chunk", read_at_leisure)
+    for name, value in world.server.environment(world.database).items():
+        monkeypatch.setenv(name, value)
+    assert work(WorkerSettings(world.run, "slow", world.folder, lease=0.3)) == "succeeded"
+    assert leases
+    assert world.target() == undisturbed
 
 
 def test_a_worker_that_overslept_its_lease_is_fenced_off(world, server):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.migration.world import HEADER, World, contacts_object, customers_object, row
@@ -213,14 +216,41 @@ def test_a_trigger_that_changes_amounts_is_found_by_the_control_total(world):
     assert world.query("select count(*) from party") == [(0,)]
 
 
-def test_a_constraint_of_the_target_fails_the_run_without_showing_row_data(world):
-    world.query("alter table party add constraint no_five check (code <> 'K00005')")
+def test_rows_that_the_database_refuses_are_singled_out(world):
+    world.query("alter table party add constraint no_fives check (code not like '%5')")
+    world.query("alter table party add constraint name_once unique (name)")
+    world.write([row(number) for number in range(1, 30)] + [row(77, KHMC="华升客户2有限公司"), row(78, KHDJ="Z")])
+    code, answer = world.call("run")
+    assert (code, answer["outcome"]) == (0, "Succeeded")
+    counts = answer["counts"]
+    assert (counts["read"], counts["loaded"], counts["quarantined"], counts["balanced"]) == (31, 26, 5, True)
+    reasons = world.query("select src_line, code, message from mig.quarantine where code = 'E_DB' order by 1")
+    assert [line for line, *_ in reasons] == [6, 16, 26, 31]
+    assert "no_fives" in reasons[0][2]
+    assert "name_once" in reasons[3][2]
+
+
+def test_a_constraint_that_refuses_every_row_stops_at_the_budget_without_showing_row_data(world):
+    world.query("alter table party add constraint nobody check (code = '')")
+    world.spec["errorBudget"] = {"rows": 3}
+    world.write([row(number) for number in range(1, 200)])
+    code, answer = world.call("run")
+    assert (code, answer["outcome"], answer["reason"]) == (43, "Paused", "ErrorBudgetExceeded")
+    assert "华升" not in answer["message"]
+    assert world.query("select count(*) from party") == [(0,)]
+    assert world.query("select count(*) from mig.quarantine where code = 'E_DB'") == [(4,)]
+
+
+def test_an_update_that_the_database_refuses_fails_the_run_without_showing_row_data(world):
+    world.query("insert into party (code, name, active) values ('K00005', '旧名', true)")
+    world.query("alter table party add constraint no_five check (name <> '华升客户5有限公司')")
+    world.spec["objects"] = [customers_object(onConflict={"policy": "Overwrite"})]
     world.write([row(number) for number in range(1, 8)])
     code, answer = world.call("run")
     assert (code, answer["outcome"], answer["reason"]) == (42, "Failed", "DatabaseRefused")
     assert "no_five" in answer["message"]
     assert "华升" not in answer["message"]
-    assert world.query("select count(*) from party") == [(0,)]
+    assert world.query("select count(*) from party") == [(1,)]
 
 
 def test_sequences_are_moved_past_filled_keys(world):
@@ -230,3 +260,21 @@ def test_sequences_are_moved_past_filled_keys(world):
     world.write([[*row(1), "4711"]], header=[*HEADER, "ID"])
     assert world.call("run")[0] == 0
     assert world.query("insert into party (code, active) values ('new', true) returning id") == [(4712,)]
+
+
+def test_a_worker_stays_small_however_wide_the_rows_are(world):
+    wide = "宽" * 1500
+    rows = [row(number, KHDJ=wide) for number in range(9_000)] + [row(9_001, KHDJ=f'"{wide}\n{wide}"')]
+    customers = customers_object()
+    customers["fields"][2] = {"to": "tier", "from": "KHDJ"}
+    world.spec["objects"] = [customers]
+    assert len(world.write(rows)) > 25 * 2**20
+    assert world.call("plan")[0] == 0
+    worker = world.start("work")
+    peak = 0
+    while worker.poll() is None:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker.pid}/status").read_text())
+        peak = max(peak, int(found[1]) if found else 0)
+    assert worker.returncode == 0
+    assert 0 < peak < 400 * 1024
+    assert world.query("select count(*) from party") == [(9_001,)]

@@ -17,7 +17,7 @@ from pilotage.migration.blocks import RECORD, Block, Layout, read_block
 from pilotage.migration.conversion import Refused
 from pilotage.migration.errors import Halt
 from pilotage.migration.ledger import Claim
-from pilotage.migration.mapping import FieldRules, Reject, field_rules
+from pilotage.migration.mapping import FieldRules, FilterRules, Reject, field_rules, filter_rules
 from pilotage.migration.plan import ObjectPlan, source_path
 from pilotage.migration.records import Record
 
@@ -61,36 +61,48 @@ def read_chunk(plan: ObjectPlan, held: Claim, root: Path, summed: Sequence[str])
     layout = Layout(plan.encoding, plan.delimiter, len(plan.header))
     block = read_block(data, layout, offset=held.low, line=held.line)
     rules = field_rules(plan.definition, plan.columns, plan.header)
-    texts = _clean(rules, block.texts)
+    taken = _filter(filter_rules(plan.definition, plan.header), block.texts)
+    texts = _clean(rules, taken)
     values, rejects = _read(rules, texts)
     good = ~pl.int_range(texts.height, eager=True).is_in(list(rejects))
     result = ChunkResult(
-        _staged(plan, held, block, values.filter(good), block.texts.filter(good)),
+        _staged(plan, held, block, values.filter(good), taken.filter(good)),
         read=block.records.height,
-        filtered=block.blank,
+        filtered=block.blank + block.texts.height - taken.height,
     )
     for index, found in enumerate(rules):
         if found.field.to in summed:
             amounts = _amounts(found, texts.to_series(index))
             _add_up(result.totals, found.field.to, amounts)
             _add_up(result.excluded, found.field.to, amounts.filter(~good))
-    numbers = block.texts[RECORD]
+    numbers = taken[RECORD]
     whole = {number: [reject] for number, reject in block.rejected.items()}
     single = {numbers[row]: reasons for row, reasons in rejects.items()}
     result.rejected = [(block.record(number), found) for number, found in sorted({**whole, **single}.items())]
     return result
 
 
+def _filter(filters: Sequence[FilterRules], texts: pl.DataFrame) -> pl.DataFrame:
+    for found in filters:
+        column = texts[str(found.position)]
+        texts = texts.filter(column.is_in([text for text in column.unique() if found.takes(text)]))
+    return texts
+
+
 def _clean(rules: Sequence[FieldRules], texts: pl.DataFrame) -> pl.DataFrame:
     """The cleaned texts of each field, in the order of the fields."""
-    found = texts.with_columns(
-        expressions.cleaned(rule).alias(f"field {index}") for index, rule in enumerate(rules)
-    ).select(f"field {index}" for index in range(len(rules)))
+    names = [f"field {index}" for index in range(len(rules))]
+    sources = texts.with_columns(
+        expressions.source(rule).alias(name) for rule, name in zip(rules, names, strict=True)
+    ).select(names)
+    found = sources.select(
+        expressions.cleaned(rule, pl.col(name)).alias(name) for rule, name in zip(rules, names, strict=True)
+    )
     for index, rule in enumerate(rules):
         column = found.to_series(index)
         if column.null_count():
             rows = column.is_null().arg_true()
-            by_hand = [rule.clean(text) for text in texts[str(rule.position)].gather(rows)]
+            by_hand = [rule.clean(text) for text in sources.to_series(index).gather(rows)]
             found.replace_column(index, column.scatter(rows, by_hand))
     return found
 

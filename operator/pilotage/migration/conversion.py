@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -134,3 +134,18 @@ def _fitting(text: str, column: Column) -> str:
         if len(whole.lstrip("0")) > column.precision - scale:
             raise Refused("E_RANGE", f"out of the range of {column.sql_type}")
     return text
+
+
+def shifted(text: str, hours: int) -> str:
+    """A canonical date or moment so many hours later. Raises Refused."""
+    try:
+        return (datetime.fromisoformat(text) + timedelta(hours=hours)).isoformat(sep=" ")
+    except OverflowError:
+        raise Refused("E_RANGE", f"{hours} hours later is no moment any more") from None
+
+
+def precedes(left: str, right: str, column: Column) -> bool:
+    """Whether one canonical text of the column's type is less than another."""
+    if column.field_type in {FieldType.INTEGER, FieldType.DECIMAL}:
+        return Decimal(left) < Decimal(right)
+    return left < right

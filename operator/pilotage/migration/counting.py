@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pilotage.api.v1alpha1.migrationjob import Counts, ErrorCount, ObjectCounts
+from pilotage.api.v1alpha1.migrationjob import MAX_OPEN_MAPPINGS, Counts, ErrorCount, ObjectCounts, OpenMapping
 from pilotage.migration.database import Connection
 
 _COUNTS = """
@@ -26,6 +26,11 @@ select c.object, c.read, c.filtered, coalesce(q.rows, 0),
 _TOP_ERRORS = """
 select object, code, column_name, count(distinct src_offset), min(src_line) from mig.quarantine
  where run_id = %s group by 1, 2, 3 order by 4 desc, 1, 2, 3 limit 8
+"""
+
+_OPEN_MAPPINGS = """
+select object, column_name, left(bad_value, 40), count(*) from mig.quarantine
+ where run_id = %s and code = 'E_MAPPING' group by 1, 2, 3 order by 4 desc, 1, 2, 3 limit %s
 """
 
 
@@ -67,6 +72,14 @@ def top_errors(connection: Connection, run: str) -> list[ErrorCount]:
     ]
 
 
+def open_mappings(connection: Connection, run: str) -> list[OpenMapping]:
+    """Values that no `map` knows, the most frequent first: somebody has to say what they mean."""
+    return [
+        OpenMapping(object=name, column=column[:200], value=value, rows=rows)
+        for name, column, value, rows in connection.execute(_OPEN_MAPPINGS, (run, MAX_OPEN_MAPPINGS))
+    ]
+
+
 def run_result(connection: Connection, run: str) -> dict[str, Any]:
     """What the ledger says of the run, in the form that status and certificate take."""
     objects = count_objects(connection, run)
@@ -74,5 +87,6 @@ def run_result(connection: Connection, run: str) -> dict[str, Any]:
         "counts": add_up(objects).to_manifest(),
         "objects": [found.to_manifest() for found in objects],
         "topErrors": [found.to_manifest() for found in top_errors(connection, run)],
+        "openMappings": [found.to_manifest() for found in open_mappings(connection, run)],
         "checks": [],
     }

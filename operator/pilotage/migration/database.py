@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pilotage.api.v1alpha1.migrationjob import MigrationObject
+from pilotage.api.v1alpha1.migrationjob import FieldType, MigrationObject
 from pilotage.migration.conversion import Column
 from pilotage.migration.errors import Halt
 
@@ -85,6 +85,8 @@ def require_columns(connection: Connection, schema: str, found: MigrationObject)
                 "TargetTypeUnsupported",
                 f"column {field.to} of {schema}.{found.to} has the type {columns[field.to].sql_type}: not supported",
             )
+        if field.add_hours and columns[field.to].field_type is not FieldType.TIMESTAMP:
+            raise Halt("SpecInvalid", f"field {field.to}: addHours needs a column of type timestamp")
     return {field.to: columns[field.to] for field in found.fields}
 
 

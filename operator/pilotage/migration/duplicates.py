@@ -56,6 +56,26 @@ def settle_duplicates(connection: Connection, run: str, plan: ObjectPlan) -> Non
         )
 
 
+def settle_unique(connection: Connection, run: str, plan: ObjectPlan) -> None:
+    """Put rows away that share a value of a field that is to be unique in the file."""
+    for field in plan.definition.fields:
+        if field.unique:
+            groups = sql.SQL(
+                "select g.{value} from {staging} g where g._outcome is null and g.{value} is not null"
+                " group by 1 having count(*) > 1"
+            ).format(value=plan.staged(field.to), staging=sql.Identifier("mig_stg", plan.staging))
+            put_away(
+                connection,
+                run,
+                plan,
+                where=sql.SQL("s.{} in ({})").format(plan.staged(field.to), groups),
+                code="E_DUP_SOURCE",
+                column=field.from_ or field.to,
+                value=plan.staged(field.to),
+                message="another row of the file has the same value, which is to be unique",
+            )
+
+
 def _refuse(connection: Connection, plan: ObjectPlan, groups: sql.Composed) -> None:
     lines = connection.execute(
         sql.SQL("select s._line from {} s where s._outcome is null and ({}) in ({}) order by s._seq limit 6").format(

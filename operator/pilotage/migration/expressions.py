@@ -6,15 +6,17 @@ wrong, become null and are judged by `FieldRules` one by one: so every reason ha
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import polars as pl
 
 from pilotage.api.v1alpha1.migrationjob import FieldType, OnUnmapped, Transform
+from pilotage.migration.cleaning import HALFWIDTH
 from pilotage.migration.conversion import INTEGER_BITS, Column
-from pilotage.migration.mapping import HALFWIDTH, FieldRules
+from pilotage.migration.mapping import FieldRules
 
 # What str.strip takes away.
 WHITE_SPACE: Final = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
@@ -30,9 +32,20 @@ _SAFE_PATTERN: Final = re.compile(
 _DIVIDERS: Final = ["/", ".", "年", "月"]
 
 
-def cleaned(rules: FieldRules) -> pl.Expr:
-    """The field's texts after the transforms, null where Python has to say."""
-    text = pl.lit(rules.constant) if rules.position is None else pl.col(str(rules.position))
+def source(rules: FieldRules) -> pl.Expr:
+    """The field's texts out of the table of all texts."""
+    columns = [pl.col(str(position)) for position in rules.positions]
+    text = columns[0] if columns else pl.lit(rules.constant)
+    if join := rules.field.join:
+        filled = [_where(~is_empty(column), column) for column in columns]
+        text = pl.concat_str(filled, separator=join.separator, ignore_nulls=True)
+    if split := rules.field.split:
+        text = text.str.split(split.by).list.get(split.part - 1, null_on_oob=True).fill_null("")
+    return text
+
+
+def cleaned(rules: FieldRules, text: pl.Expr) -> pl.Expr:
+    """The field's texts after the transforms, null where `FieldRules` has to say."""
     for step in rules.field.transform:
         text = _TRANSFORMS[step](text)
     return text
@@ -40,20 +53,29 @@ def cleaned(rules: FieldRules) -> pl.Expr:
 
 def read(rules: FieldRules, text: pl.Expr) -> pl.Expr:
     """The values of cleaned texts, null where `FieldRules` has to say."""
-    trimmed = rules.field.transform[-1:] == [Transform.TRIM]
+    field, column = rules.field, rules.column
+    trimmed = field.transform[-1:] == [Transform.TRIM]
     value = _where((text if trimmed else text.str.strip_chars(WHITE_SPACE)) != "", text)
-    if rules.field.map:
+    value = _none_of(rules.nulls, value)
+    if field.map:
         value = _mapped(rules, value)
     if rules.enum:
         value = _where(value.is_in(list(rules.enum)), value)
     if rules.pattern:
         value = _where(_matches(rules.pattern.pattern, value), value)
-    if rules.field.reference:
+    if field.length:
+        length = value.str.len_chars()
+        value = _where((length >= field.length.min) & (length <= _or_any(field.length.max, length)), value)
+    if field.reference:
         return _string(value)
-    declared, taken = rules.field.type, rules.column.field_type or FieldType.STRING
+    declared, taken = field.type, column.field_type or FieldType.STRING
     if declared and declared is not taken:
         value = _CONVERSIONS[declared](value)
-    return _fitting(_CONVERSIONS[taken](value), rules.column)
+    value = _none_of(rules.nulls, _fitting(_CONVERSIONS[taken](value), column))
+    if field.add_hours:
+        moment = value.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False) + pl.duration(hours=field.add_hours)
+        value = _where(moment.dt.year().is_between(1000, 9999), moment.dt.to_string("%Y-%m-%d %H:%M:%S"))
+    return _within(rules, value)
 
 
 def is_empty(text: pl.Expr) -> pl.Expr:
@@ -73,6 +95,23 @@ def _where(condition: pl.Expr, value: pl.Expr) -> pl.Expr:
     return pl.when(condition).then(value)
 
 
+def _none_of(nulls: Collection[str], value: pl.Expr) -> pl.Expr:
+    return _where(~value.is_in(list(nulls)), value) if nulls else value
+
+
+def _or_any(bound: int | None, length: pl.Expr) -> pl.Expr:
+    return length if bound is None else pl.lit(bound)
+
+
+def _within(rules: FieldRules, value: pl.Expr) -> pl.Expr:
+    number = rules.column.field_type in {FieldType.INTEGER, FieldType.DECIMAL}
+    for bound, compare in ((rules.least, operator.ge), (rules.most, operator.le)):
+        if bound is not None:
+            kind = pl.Decimal(38, 18) if number else pl.String
+            value = _where(compare(value.cast(kind, strict=False), pl.lit(bound).cast(kind, strict=False)), value)
+    return value
+
+
 def _upper(text: pl.Expr) -> pl.Expr:
     return _where(~text.str.contains(_CASED_ELSEWHERE), text.str.to_uppercase())
 
@@ -86,6 +125,9 @@ _TRANSFORMS: Final[dict[Transform, Callable[[pl.Expr], pl.Expr]]] = {
     Transform.HALFWIDTH: lambda text: text.str.replace_many(_WIDE, _NARROW),
     Transform.UPPER: _upper,
     Transform.LOWER: _lower,
+    Transform.MONEY: lambda text: _where(text.str.contains(r"\A[0-9]{1,18}(?:\.[0-9]{1,8})?\z"), text),
+    Transform.MOBILE: lambda text: _where(text.str.contains(r"\A(?:1[0-9]{10})?\z"), text),
+    Transform.ID_NUMBER: lambda text: _where(text.str.contains(r"\A(?:[0-9]{17}[0-9X])?\z"), text),
 }
 
 

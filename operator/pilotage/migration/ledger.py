@@ -114,6 +114,15 @@ def claim(connection: Connection, run: str, owner: str, lease: float) -> Claim |
     return Claim(*found) if found else None
 
 
+def renew(connection: Connection, run: str, held: Claim, lease: float) -> None:
+    """Hold the chunk for another `lease` seconds from now, unless somebody else has taken it."""
+    connection.execute(
+        "update mig.chunk set lease_until = now() + %s * interval '1 second'"
+        " where run_id = %s and object = %s and chunk_id = %s and attempt = %s and state = 'pending'",
+        (lease, run, held.object, held.chunk, held.attempt),
+    )
+
+
 def give_back(connection: Connection, run: str, owner: str) -> None:
     """End the leases of all chunks that this owner holds and is not going to do."""
     connection.execute(

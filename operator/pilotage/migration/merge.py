@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from psycopg import sql
+from typing import Final
 
-from pilotage.api.v1alpha1.migrationjob import ConflictPolicy
+import psycopg
+from psycopg import errors, sql
+
+from pilotage.api.v1alpha1.migrationjob import ConflictPolicy, ErrorBudget
+from pilotage.migration.budget import over_budget
 from pilotage.migration.database import Connection, table_identifier
 from pilotage.migration.duplicates import key_text
-from pilotage.migration.errors import Rejected
+from pilotage.migration.errors import BudgetExceeded, Rejected
 from pilotage.migration.plan import ObjectPlan
 from pilotage.migration.quarantine import put_away
+
+# Each is found by some twenty insertions: beyond this many, the mapping is wrong and not the rows.
+MAX_REFUSED: Final = 1000
 
 
 def outcome(alias: str) -> sql.Composed:
@@ -32,8 +39,11 @@ def key_match(plan: ObjectPlan, *, source: str, target: str) -> sql.Composed:
     )
 
 
-def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan) -> None:
-    """Decide conflicts, update and insert. Raises Rejected under the policy Fail when a key is there already."""
+def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan, budget: ErrorBudget) -> None:
+    """Decide conflicts, update and insert; rows that the database refuses are put away, each with its reason.
+
+    Raises Rejected under the policy Fail when a key is there already, BudgetExceeded when too many rows are refused.
+    """
     table, staging = table_identifier(schema, plan.definition.to), sql.Identifier("mig_stg", plan.staging)
     matches = sql.SQL(
         "select s._seq, count(*) as rows from {staging} s join {table} t on {same} where s._outcome is null group by 1"
@@ -49,7 +59,7 @@ def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan
         _put_away(connection, run, plan, matching, "the target has this key already")
     else:
         _update(connection, table, staging, plan, policy, matching)
-    _insert(connection, table, staging, plan)
+    _insert(connection, run, table, plan, budget)
     connection.execute(
         sql.SQL(
             "insert into mig.crosswalk (run_id, object, src_offset, target_key, outcome)"
@@ -135,19 +145,76 @@ def _update(
     )
 
 
-def _insert(connection: Connection, table: sql.Identifier, staging: sql.Identifier, plan: ObjectPlan) -> None:
+def _insert(connection: Connection, run: str, table: sql.Identifier, plan: ObjectPlan, budget: ErrorBudget) -> None:
+    """Insert all undecided rows at once; where the database refuses, halve until the row is found that it means."""
+    ranges = _undecided(connection, plan, 0, None)
+    refused = 0
+    while ranges:
+        first, last = ranges.pop()
+        try:
+            with connection.transaction():
+                _insert_range(connection, table, plan, first, last)
+        except (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException) as error:
+            if first == last:
+                refused += 1
+                _put_refused_away(connection, run, plan, first, error)
+                _stop_refusals(connection, run, plan, budget, refused)
+            else:
+                middle = (first + last) // 2
+                ranges += _undecided(connection, plan, middle + 1, last) + _undecided(connection, plan, first, middle)
+
+
+def _undecided(connection: Connection, plan: ObjectPlan, first: int, last: int | None) -> list[tuple[int, int]]:
+    """The first and the last undecided row between these two, if there is any."""
+    found = connection.execute(
+        sql.SQL(
+            "select min(_seq), max(_seq) from {} where _outcome is null and _seq >= %s"
+            " and (%s::bigint is null or _seq <= %s)"
+        ).format(sql.Identifier("mig_stg", plan.staging)),
+        (first, last, last),
+    ).fetchone()
+    return [(found[0], found[1])] if found and found[0] is not None else []
+
+
+def _insert_range(connection: Connection, table: sql.Identifier, plan: ObjectPlan, first: int, last: int) -> None:
     columns = [field.to for field in plan.definition.fields]
     connection.execute(
         sql.SQL(
-            "insert into {table} ({columns}) select {values} from {staging} s where s._outcome is null order by {key}"
+            "insert into {table} ({columns}) select {values} from {staging} s"
+            " where s._outcome is null and s._seq between %s and %s order by {key}"
         ).format(
             table=table,
             columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
             values=sql.SQL(", ").join(typed(plan, column, "s") for column in columns),
-            staging=staging,
+            staging=sql.Identifier("mig_stg", plan.staging),
             key=sql.SQL(", ").join(typed(plan, column, "s") for column in plan.definition.key),
-        )
+        ),
+        (first, last),
     )
+
+
+def _put_refused_away(connection: Connection, run: str, plan: ObjectPlan, row: int, error: psycopg.Error) -> None:
+    constraint = f" (constraint {error.diag.constraint_name})" if error.diag.constraint_name else ""
+    put_away(
+        connection,
+        run,
+        plan,
+        where=sql.SQL("s._seq = {}").format(sql.Literal(row)),
+        code="E_DB",
+        column=error.diag.column_name or "",
+        value=sql.SQL("''"),
+        message=f"the database refuses the row: {error.diag.message_primary}{constraint}",
+    )
+
+
+def _stop_refusals(connection: Connection, run: str, plan: ObjectPlan, budget: ErrorBudget, refused: int) -> None:
+    name = plan.definition.name
+    if problem := over_budget(connection, run, name, budget, final=True):
+        raise BudgetExceeded("ErrorBudgetExceeded", problem)
+    if refused == MAX_REFUSED:
+        raise BudgetExceeded(
+            "ErrorBudgetExceeded", f"object {name}: the database refused {refused} rows (E_DB) before this was stopped"
+        )
 
 
 def reset_sequences(connection: Connection, schema: str, plan: ObjectPlan) -> None:

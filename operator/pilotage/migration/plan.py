@@ -18,11 +18,12 @@ from pilotage.migration.conversion import Column
 from pilotage.migration.database import Connection, require_columns, require_references
 from pilotage.migration.encoding import decode, prove
 from pilotage.migration.errors import Halt
-from pilotage.migration.mapping import read_header
+from pilotage.migration.mapping import field_rules, filter_rules, read_header
 from pilotage.migration.records import read_records, split_fields
 
 DEFAULT_CHUNK_ROWS: Final = 25_000
-MAX_CHUNK_BYTES: Final = 16 << 20
+# A worker takes some sixty times as much memory at its peak.
+MAX_CHUNK_BYTES: Final = 4 << 20
 READ_BYTES: Final = 1 << 20
 
 
@@ -119,6 +120,8 @@ def plan_object(
     except csv.Error as error:
         raise Halt("HeaderUnreadable", f"the header of {found.from_.file} is not CSV: {error}") from error
     header = read_header(names, found, found.from_.file)
+    field_rules(found, columns, header)
+    filter_rules(found, header)
     staging = f"r{run.replace('-', '')[:16]}_{order}"
     planned = ObjectPlan(
         found, order, found.from_.file, proof.encoding, delimiter, header, columns, proof.sha256, staging
@@ -127,7 +130,7 @@ def plan_object(
 
 
 class Cutter:
-    """Gathers records into chunks of at most `rows` records and 16 MiB; a longer record is a chunk of its own."""
+    """Gathers records into chunks of at most `rows` records and 4 MiB; a longer record is a chunk of its own."""
 
     def __init__(self, offset: int, line: int, rows: int) -> None:
         self.chunks: list[Chunk] = []

@@ -17,7 +17,7 @@ from pilotage.migration.certificate import write_certificate
 from pilotage.migration.checks import group_totals, run_checks
 from pilotage.migration.counting import run_result
 from pilotage.migration.database import Connection, table_identifier
-from pilotage.migration.duplicates import settle_duplicates
+from pilotage.migration.duplicates import settle_duplicates, settle_unique
 from pilotage.migration.errors import BudgetExceeded, Halt, Rejected
 from pilotage.migration.merge import merge_object, reset_sequences
 from pilotage.migration.plan import ObjectPlan
@@ -81,7 +81,8 @@ def _merge(
         _analyze(connection, plan)
         resolve_references(connection, run, schema, plan, plans)
         settle_duplicates(connection, run, plan)
-        merge_object(connection, run, schema, plan)
+        settle_unique(connection, run, plan)
+        merge_object(connection, run, schema, plan, found.error_budget or spec.error_budget)
     for plan in plans.values():
         reset_sequences(connection, schema, plan)
     return run_checks(connection, run, spec, plans)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 LIMIT: Final = 4096
-SHORTENED: Final = ("groups", "topErrors", "objects", "checks")
+SHORTENED: Final = ("groups", "openMappings", "topErrors", "objects", "checks")
 
 
 def write_termination(document: Mapping[str, Any]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, Final
 
 import psycopg
@@ -113,7 +114,8 @@ def _do_chunk(
         if check.type is CheckType.CONTROL_TOTAL and check.field and check.object == held.object
     ]
     try:
-        result = read_chunk(plan, held, settings.root, sorted(set(summed)))
+        with _renewed(settings, held):
+            result = read_chunk(plan, held, settings.root, sorted(set(summed)))
         with connection.transaction():
             if not ledger.still_held(connection, settings.run, held):
                 return
@@ -127,6 +129,26 @@ def _do_chunk(
         halt = BudgetExceeded("ErrorBudgetExceeded", problem)
         _fail(connection, settings.run, halt)
         raise halt
+
+
+@contextmanager
+def _renewed(settings: WorkerSettings, held: ledger.Claim) -> Iterator[None]:
+    """Renew the lease for as long as it takes; whoever reads and checks a chunk has no time to."""
+    done = Event()
+    renewing = Thread(target=_renew_until, args=(done, settings, held), daemon=True)
+    renewing.start()
+    try:
+        yield
+    finally:
+        done.set()
+        renewing.join()
+
+
+def _renew_until(done: Event, settings: WorkerSettings, held: ledger.Claim) -> None:
+    while not done.wait(settings.lease / 3):
+        # A renewal that fails costs no row: at worst another worker does the chunk, and this one is fenced off.
+        with suppress(psycopg.Error), connect() as connection:
+            ledger.renew(connection, settings.run, held, settings.lease)
 
 
 def _fail(connection: Connection, run: str, halt: Halt) -> None:

@@ -19,6 +19,7 @@ from pilotage.api.v1alpha1.migrationjob import (
     MigrationPhase,
     MigrationProgress,
     ObjectCounts,
+    OpenMapping,
     RunRecord,
     spec_problem,
 )
@@ -246,6 +247,7 @@ def _end(
         "objects": [ObjectCounts.model_validate(found) for found in answer.get("objects") or []],
         "checks": [CheckResult.model_validate(found) for found in answer.get("checks") or []],
         "top_errors": [ErrorCount.model_validate(found) for found in answer.get("topErrors") or []],
+        "open_mappings": [OpenMapping.model_validate(found) for found in answer.get("openMappings") or []],
         "certificate_digest": answer.get("certificateDigest"),
         "runs": [*status.runs, record][-MAX_RUNS:],
     }

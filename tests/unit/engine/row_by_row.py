@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from pilotage.migration.conversion import Refused
 from pilotage.migration.encoding import decode
-from pilotage.migration.mapping import FieldRules, Reject, field_rules
+from pilotage.migration.mapping import FieldRules, Reject, field_rules, filter_rules
 from pilotage.migration.plan import ObjectPlan
 from pilotage.migration.records import Record, read_records, split_fields
 
@@ -46,7 +46,10 @@ def _read_record(plan: ObjectPlan, rules: list[FieldRules], record: Record, summ
     if problem:
         expected.rejected.append(((record.raw, record.offset, record.line), [problem]))
         return
-    cleaned = [rule.clean(rule.constant if rule.position is None else texts[rule.position]) for rule in rules]
+    if not all(found.takes(texts[found.position]) for found in filter_rules(plan.definition, plan.header)):
+        expected.filtered += 1
+        return
+    cleaned = [rule.clean(rule.source(texts)) for rule in rules]
     values, rejects = [], []
     for rule, text in zip(rules, cleaned, strict=True):
         try:

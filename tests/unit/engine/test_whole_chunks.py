@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pilotage.api.v1alpha1.migrationjob import Encoding, MigrationObject
+from pilotage.api.v1alpha1.migrationjob import Encoding, FieldType, MigrationObject, Transform
 from pilotage.migration.chunk import read_chunk
 from pilotage.migration.conversion import Column
 from pilotage.migration.errors import Halt
@@ -47,6 +47,9 @@ EDGES = [
     "2024-05-31日", "20240531日",
     "2024-05-31 08:30:00", "2024-05-31T08:30:00", "2024/05/31 08:30:00", "2024-05-31 24:00:00", "2024-05-31 08:30:60",
     "2024-05-31 08:30", "2024-05-31 08:30:00.5", "2024-05-31T08:30:00+08:00", "2024T05-31 08:30:00", "1900-01-01",
+    "1.2万元", "￥1,234.50元", "-3,000", "12万", "1亿", "8600元整", "1,23元", "+86 139-1234-5678", "0571-88888888",
+    "110105491231002", "11010519491231002x", "11010519491231002X", "2024-05-31 20:30:00", "9999-12-31 23:00:00",
+    "86139", "a-b-c",
     "13912345678", "K1", "k1", "AB", "甲", "乙", "x" * 6, "\ue7c7",
 ]  # fmt: skip
 TEXTS = st.one_of(st.sampled_from(EDGES), st.text(max_size=6), st.text("0123456789.-+/", max_size=9))
@@ -64,15 +67,37 @@ PATTERNS = [
 ]
 
 
+BOUNDS = {
+    FieldType.INTEGER: ("-5", "7"),
+    FieldType.DECIMAL: ("0", "12"),
+    FieldType.DATE: ("2000-01-01", "2024-05-31"),
+    FieldType.TIMESTAMP: ("2000-01-01", "2024-05-31 08:30:00"),
+    FieldType.BOOLEAN: ("false", "false"),
+}
+FILTERS = [{"in": ["张三", "a", "", "1.0"]}, {"notIn": ["A", "0"]}, {"pattern": "[^0-9]*"}]
+
+
 @st.composite
 def mappings(draw: st.DrawFn) -> dict[str, Any]:
     found: dict[str, Any] = {"to": draw(st.sampled_from(sorted(COLUMNS)))}
     if draw(st.integers(0, 9)) == 0:
         return {**found, "value": draw(st.sampled_from(["1", "x" * 9, True, 7, "2024-05-31"]))}
-    found["from"] = draw(st.sampled_from(HEADER))
-    found["transform"] = draw(st.lists(st.sampled_from(["trim", "halfwidth", "upper", "lower"]), max_size=3))
+    if draw(st.integers(0, 5)) == 0:
+        columns = draw(st.lists(st.sampled_from(HEADER), min_size=2, unique=True))
+        found["join"] = {"columns": columns, "separator": draw(st.sampled_from(["", "-", " "]))}
+    else:
+        found["from"] = draw(st.sampled_from(HEADER))
+    found["transform"] = draw(st.lists(st.sampled_from(sorted(Transform)), max_size=3))
+    if found["to"] == "moment" and draw(st.booleans()):
+        found["addHours"] = draw(st.sampled_from([8, -8]))
+    low, high = BOUNDS.get(COLUMNS[found["to"]].field_type, ("a", "x"))
+    if "type" not in found and draw(st.integers(0, 3)) == 0:
+        found["range"] = draw(st.sampled_from([{"min": low}, {"max": high}, {"min": low, "max": high}]))
     optional = {
         "type": st.sampled_from(["String", "Integer", "Decimal", "Boolean", "Date", "Timestamp"]),
+        "nulls": st.lists(st.sampled_from(EDGES), min_size=1, max_size=4, unique=True),
+        "split": st.fixed_dictionaries({"by": st.sampled_from(["-", ",", "万", " "]), "part": st.integers(1, 3)}),
+        "length": st.sampled_from([{"min": 2}, {"max": 3}, {"min": 1, "max": 4}]),
         "required": st.booleans(),
         "default": st.sampled_from(["", " ", "0", "2024-01-01", "甲"]),
         "pattern": st.sampled_from(PATTERNS),
@@ -80,7 +105,7 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
         "map": st.dictionaries(st.sampled_from(EDGES), st.sampled_from(EDGES), min_size=1, max_size=5),
     }
     for name, strategy in optional.items():
-        if draw(st.integers(0, 3)) == 0:
+        if draw(st.integers(0, 4)) == 0 and not (name == "type" and "range" in found):
             found[name] = draw(strategy)
     if "map" in found:
         found["onUnmapped"] = draw(st.sampled_from(["Reject", "Keep", "Null"]))
@@ -93,6 +118,8 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
 def objects(draw: st.DrawFn) -> dict[str, Any]:
     fields = draw(st.lists(mappings(), min_size=1, max_size=4, unique_by=lambda field: field["to"]))
     found = {"name": "things", "from": {"file": "f.csv"}, "to": "thing", "key": [fields[0]["to"]], "fields": fields}
+    if draw(st.integers(0, 2)) == 0:
+        found["where"] = [{"column": draw(st.sampled_from(HEADER)), **draw(st.sampled_from(FILTERS))}]
     if draw(st.booleans()):
         found["sourceDuplicates"] = {"policy": "First", "orderBy": draw(st.sampled_from(HEADER))}
     return found
@@ -168,7 +195,7 @@ def test_every_edge_of_every_type_is_judged_alike(to, kind, tmp_path):
     assert_same(a_plan(definition, Encoding.UTF_8), "\n".join(lines).encode(), tmp_path)
 
 
-@pytest.mark.parametrize("transform", [["trim"], ["halfwidth"], ["upper"], ["lower"], ["halfwidth", "trim", "upper"]])
+@pytest.mark.parametrize("transform", [*([step] for step in Transform), ["halfwidth", "trim", "upper"]])
 def test_every_edge_is_cleaned_alike(transform, tmp_path):
     field = {"to": "plain", "from": "甲", "transform": transform}
     definition = {"name": "things", "from": {"file": "f.csv"}, "to": "thing", "key": ["plain"], "fields": [field]}

@@ -17,6 +17,7 @@ COUNTS = {"read": 10, "loaded": 9, "quarantined": 1, "balanced": True}
 SUCCEEDED = {
     "outcome": "Succeeded", "reason": "Reconciled", "counts": COUNTS, "objects": [{"name": "c", **COUNTS}],
     "checks": [], "topErrors": [{"object": "c", "code": "E_NULL", "rows": 1, "line": 4}],
+    "openMappings": [{"object": "c", "column": "KHDJ", "value": "DJ", "rows": 1}],
     "certificateDigest": "sha256:" + "a" * 64,
 }  # fmt: skip
 PLANNED = StageFacts(complete=True, answer={"outcome": "Planned", "progress": {"chunksDone": 0, "chunksTotal": 6}})
@@ -122,6 +123,7 @@ def test_the_ledger_decides_and_not_how_the_workers_ended(load):
     assert decision.status["phase"] == "Succeeded"
     assert decision.status["counts"]["loaded"] == 9
     assert decision.status["runs"][0]["certificateDigest"] == SUCCEEDED["certificateDigest"]
+    assert decision.status["openMappings"] == SUCCEEDED["openMappings"]
     assert condition(decision)["status"] == "True"
 
 

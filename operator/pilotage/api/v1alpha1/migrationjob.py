@@ -29,6 +29,7 @@ MAX_OBJECTS = 16
 MAX_FIELDS = 128
 MAX_CHECKS = 32
 MAX_CODES = 32
+MAX_OPEN_MAPPINGS = 20
 MAX_PARALLELISM = 32
 
 Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z_][a-z0-9_]*$")]
@@ -97,6 +98,9 @@ class Transform(StrEnum):
     HALFWIDTH = "halfwidth"
     UPPER = "upper"
     LOWER = "lower"
+    MONEY = "money"
+    MOBILE = "mobile"
+    ID_NUMBER = "idNumber"
 
 
 class FieldType(StrEnum):
@@ -133,14 +137,45 @@ class Reference(ApiModel):
     use: Identifier = Field(description="column whose value is stored")
 
 
+class Split(ApiModel):
+    """One part of a text."""
+
+    by: Annotated[str, Field(min_length=1, max_length=20)]
+    part: Annotated[int, Field(ge=1, le=100, description="from 1; a part that is not there is empty")]
+
+
+class Join(ApiModel):
+    """Several columns of the file as one text; those that are empty are left out."""
+
+    columns: Annotated[list[Header], Field(min_length=2, max_length=8, json_schema_extra=list_set())]
+    separator: Annotated[str, Field(max_length=20)] = ""
+
+
+class Range(ApiModel):
+    """Bounds of a number, a date or a moment; both belong to it."""
+
+    min: Annotated[str, Field(max_length=40)] | None = None
+    max: Annotated[str, Field(max_length=40)] | None = None
+
+
+class Length(ApiModel):
+    """Bounds of the number of characters."""
+
+    min: Annotated[int, Field(ge=0)] = 0
+    max: Annotated[int, Field(ge=0)] | None = None
+
+
+CHANGING = ("split", "transform", "nulls", "map", "enum", "default")
+
+
 class FieldMapping(ApiModel):
-    """One column of the target: a column of the file, or a constant."""
+    """One column of the target: a column of the file, several joined, or a constant."""
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": validations(
             (
-                "has(self.from) || !(has(self.map) || has(self.enum) || has(self.transform) || has(self.default))",
-                "a constant takes no transform, map, enum or default",
+                f"has(self.from) || has(self.join) || !({' || '.join(f'has(self.{name})' for name in CHANGING)})",
+                f"a constant takes none of {', '.join(CHANGING)}",
             ),
             ("!has(self.onUnmapped) || has(self.map)", "onUnmapped goes with map"),
         )
@@ -148,18 +183,45 @@ class FieldMapping(ApiModel):
 
     to: Identifier
     from_: Header | None = Field(default=None, alias="from", description="a column of the file, as its header names it")
+    join: Join | None = None
     value: ANY = Field(default=None, description="a constant: text, number or true and false")
+    split: Split | None = Field(default=None, description="comes before transform")
     transform: Annotated[
         list[Transform], Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = []
     type: FieldType | None = None
+    nulls: Annotated[
+        list[Constant], Field(max_length=32, json_schema_extra=list_set(), description="values that mean: nothing")
+    ] = []
     required: bool = False
     default: Annotated[Constant, Field(description="stands in for an empty value")] | None = None
     pattern: Annotated[str, Field(max_length=256, description="regular expression for the whole value")] | None = None
+    length: Length | None = None
+    range: Range | None = None
+    unique: bool = Field(default=False, description="rows of the file that share the value are quarantined")
+    add_hours: Annotated[int, Field(ge=-24, le=24, description="of another zone: 8 makes UTC Beijing time")] = 0
     enum: Annotated[list[Constant], Field(max_length=256, json_schema_extra=list_set())] = []
     map: Annotated[dict[str, Constant], Field(max_length=256)] = {}
     on_unmapped: OnUnmapped | None = Field(default=None, description="default: Reject")
     reference: Reference | None = None
+
+
+class RowFilter(ApiModel):
+    """What a column of the file must be, without white space around it, for a row to be taken."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "(has(self.__in__) ? 1 : 0) + (has(self.notIn) ? 1 : 0) + (has(self.pattern) ? 1 : 0) == 1",
+                "a filter gives exactly one of in, notIn and pattern",
+            ),
+        )
+    }
+
+    column: Header
+    in_: Annotated[list[Constant], Field(alias="in", max_length=256, json_schema_extra=list_set())] = []
+    not_in: Annotated[list[Constant], Field(max_length=256, json_schema_extra=list_set())] = []
+    pattern: Annotated[str, Field(max_length=256, description="regular expression for the whole value")] | None = None
 
 
 class FileSource(ApiModel):
@@ -232,6 +294,14 @@ class MigrationObject(ApiModel):
         list[Identifier],
         Field(min_length=1, max_length=8, json_schema_extra=list_set(), description="columns that identify a row"),
     ]
+    where: Annotated[
+        list[RowFilter],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+            description="rows for which all of this holds are taken, the others are counted as filtered",
+        ),
+    ] = []
     fields: Annotated[list[FieldMapping], Field(min_length=1, max_length=MAX_FIELDS, json_schema_extra=list_map("to"))]
     source_duplicates: SourceDuplicates = SourceDuplicates()
     on_conflict: OnConflict = OnConflict()
@@ -276,7 +346,7 @@ class MigrationResources(ApiModel):
     """Processor and memory of one worker."""
 
     cpu: Quantity = "100m"
-    memory: Quantity = "256Mi"
+    memory: Quantity = "512Mi"
 
 
 class Dependency(ApiModel):
@@ -335,7 +405,7 @@ class Counts(ApiModel):
     loaded: Count = 0
     updated: Count = 0
     kept: Annotated[int, Field(ge=0, description="the target's row was there and stays")] = 0
-    filtered: Annotated[int, Field(ge=0, description="blank lines")] = 0
+    filtered: Annotated[int, Field(ge=0, description="blank lines, and rows that `where` leaves out")] = 0
     duplicates: Annotated[int, Field(ge=0, description="gave way to another row with the same key")] = 0
     quarantined: Count = 0
     balanced: bool = False
@@ -375,6 +445,15 @@ class ErrorCount(ApiModel):
     line: Annotated[int, Field(ge=0, description="line of the first such row")] = 0
 
 
+class OpenMapping(ApiModel):
+    """A value that `map` does not know and should. It is a code of the old system, cut at 40 characters."""
+
+    object: DnsLabel
+    column: Annotated[str, Field(max_length=200)]
+    value: Annotated[str, Field(max_length=40)]
+    rows: Count
+
+
 class RunRecord(ApiModel):
     """A run that ended."""
 
@@ -405,6 +484,14 @@ class MigrationJobStatus(ApiModel):
     top_errors: Annotated[
         list[ErrorCount], Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = []
+    open_mappings: Annotated[
+        list[OpenMapping],
+        Field(
+            max_length=MAX_OPEN_MAPPINGS,
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+            description="values to be added to a field's map, or to be mended in the file; the most frequent first",
+        ),
+    ] = []
     certificate_digest: Sha256 | None = None
     runs: Annotated[list[RunRecord], Field(max_length=10, json_schema_extra={"x-kubernetes-list-type": "atomic"})] = []
     last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
@@ -419,8 +506,8 @@ def spec_problem(spec: MigrationJobSpec) -> str | None:
         if missing := [column for column in found.key if column not in columns]:
             return f"object {found.name}: key column {missing[0]} is not among its fields"
         for field in found.fields:
-            if (field.from_ is None) == (field.value is None):
-                return f"object {found.name}, field {field.to}: give exactly one of from and value"
+            if sum(given is not None for given in (field.from_, field.join, field.value)) != 1:
+                return f"object {found.name}, field {field.to}: give exactly one of from, join and value"
             if field.reference and field.reference.object and field.reference.object not in seen:
                 return f"object {found.name}, field {field.to}: object {field.reference.object} is not listed before it"
         seen.add(found.name)
