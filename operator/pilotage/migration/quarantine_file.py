@@ -31,7 +31,7 @@ select src_offset, src_line, array_agg(code order by stage, rule), array_agg(col
 
 
 def neutralise(cell: str) -> str:
-    """The cell with an apostrophe before it where a spreadsheet would take it for a formula; numbers stay as they are."""
+    """The cell with an apostrophe before it where a spreadsheet would take it for a formula; numbers stay."""
     return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 

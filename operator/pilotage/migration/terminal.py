@@ -22,7 +22,7 @@ def live_progress() -> Iterator[Callable[[dict[str, int]], None]]:
 
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("planning", total=None)
+        task = bar.add_task("starting", total=None)
 
         def hear(progress: dict[str, int]) -> None:
             done, total = progress["chunksDone"], progress["chunksTotal"]

@@ -23,7 +23,7 @@ from pilotage.migration.look.structure import (
 )
 from pilotage.migration.look.survey import ByteSurvey, Verdict, decide_encoding, survey_bytes
 
-PROFILED_BYTES: Final = 32 << 20
+PROFILED_BYTES: Final = 4 << 20
 
 Progress = Callable[[str, int, int], None]
 """Hears what is being done, how many bytes of it are done, and how many there are."""

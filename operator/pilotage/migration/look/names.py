@@ -12,7 +12,8 @@ GLOSSARY: Final = {
     "统一社会信用代码": "credit_code", "社会信用代码": "credit_code", "信用代码": "credit_code",
     "纳税人识别号": "tax_number", "身份证号码": "id_number", "身份证号": "id_number", "身份证": "id_number",
     "证件号码": "id_number", "税号": "tax_number", "客户": "customer", "供应商": "supplier",
-    "往来单位": "party", "联系人": "contact", "员工": "employee", "部门": "department", "公司": "company",
+    "往来单位": "party", "联系人": "contact", "联系": "contact", "员工": "employee", "部门": "department",
+    "公司": "company",
     "单位": "unit", "产品": "product", "商品": "product", "物料": "material", "仓库": "warehouse",
     "库存": "stock", "订单": "order", "合同": "contract", "发票": "invoice", "凭证": "voucher",
     "科目": "account", "银行": "bank", "账号": "account_number", "帐号": "account_number", "开户行": "bank",
@@ -67,5 +68,5 @@ def distinct_identifiers(headers: Iterable[str]) -> list[str]:
 
 
 def label(text: str, default: str) -> str:
-    """The text as the name of a Kubernetes object."""
-    return (identifier(text) or default).replace("_", "-")
+    """The text, or the default where it has words that nobody translated, as the name of a Kubernetes object."""
+    return (identifier(text) or identifier(default) or "legacy").replace("_", "-")

@@ -6,15 +6,15 @@ Pure: texts in, numbers out. Memory is bounded by constants whatever the number 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import combinations
 from typing import Final
 
 from pilotage.api.v1alpha1.migrationjob import FieldType
-from pilotage.migration.look.defects import SHOWN_VALUE, Defect, Place
+from pilotage.migration.look.defects import KEPT_PLACES, SHOWN_VALUE, Defect, Place
 from pilotage.migration.look.structure import Row
 from pilotage.migration.look.values import DAYS, NUMBERS, Inspected, Kind, inspect
 
@@ -95,36 +95,41 @@ class ColumnProfile:
 
     name: str
     position: int
-    rows: int = 0
     kinds: Counter[Kind] = field(default_factory=Counter)
-    forms: Counter[str] = field(default_factory=Counter)
+    forms: dict[str, Defect] = field(default_factory=dict)
     values: Counter[str] | None = field(default_factory=Counter)
-    places: dict[Kind | str, Defect] = field(default_factory=dict)
+    places: defaultdict[Kind, list[Place]] = field(default_factory=lambda: defaultdict(list))
     warned: dict[str, Defect] = field(default_factory=dict)
     texts: tuple[str, str] | None = None
     numbers: tuple[Decimal, Decimal] | None = None
     min_length: int = 0
     max_length: int = 0
     untrimmed: int = 0
-    fullwidth: bool = False
     distinct: Distinct = field(default_factory=lambda: Distinct(TOTAL_FINGERPRINTS))
     _known: dict[str, Inspected] = field(default_factory=dict)
 
-    def observe(self, text: str, row: Row) -> None:
-        """Take one text into account."""
-        found = self._known.get(text)
-        if found is None:
-            found = inspect(text)
-            if len(self._known) < REMEMBERED:
-                self._known[text] = found
-        self.rows += 1
-        self.kinds[found.kind] += 1
-        if found.kind is Kind.EMPTY:
-            return
-        self.distinct.add(found.cleaned, row)
-        self._count_value(found.cleaned)
-        self._measure(found)
-        self._remember(text, row, found)
+    def observe(self, texts: Iterable[str], rows: Iterable[Row]) -> None:
+        """Take texts into account, each from one row."""
+        known, kinds, distinct = self._known, self.kinds, self.distinct
+        for text, row in zip(texts, rows, strict=True):
+            found = known.get(text)
+            if found is None:
+                found = inspect(text)
+                if len(known) < REMEMBERED:
+                    known[text] = found
+                if found.cleaned:
+                    self._measure(found)
+            kind = found.kind
+            kinds[kind] += 1
+            if kind is Kind.EMPTY:
+                continue
+            if kinds[kind] <= KEPT_PLACES:
+                self.places[kind].append(Place(row.line, row.offset, text[:SHOWN_VALUE]))
+            distinct.add(found.cleaned, row)
+            if self.values is not None:
+                self._count_value(found.cleaned)
+            if found.form or found.warnings or found.trimmed:
+                self._remark(text, row, found)
 
     def _count_value(self, cleaned: str) -> None:
         if self.values is not None:
@@ -136,8 +141,6 @@ class ColumnProfile:
         length = len(found.cleaned)
         self.min_length = min(self.min_length or length, length)
         self.max_length = max(self.max_length, length)
-        self.untrimmed += found.trimmed
-        self.fullwidth |= "W_FULLWIDTH" in found.warnings
         order = found.order if length <= SHOWN_VALUE else found.order[:SHOWN_VALUE]
         if self.texts is None:
             self.texts = (order, order)
@@ -151,14 +154,23 @@ class ColumnProfile:
         elif not self.numbers[0] <= number <= self.numbers[1]:
             self.numbers = (min(self.numbers[0], number), max(self.numbers[1], number))
 
-    def _remember(self, text: str, row: Row, found: Inspected) -> None:
+    def _remark(self, text: str, row: Row, found: Inspected) -> None:
+        self.untrimmed += found.trimmed
         place = Place(row.line, row.offset, text[:SHOWN_VALUE])
-        self.places.setdefault(found.kind, Defect("E_TYPE", self.name)).add(place)
         if found.form:
-            self.forms[found.form] += 1
-            self.places.setdefault(found.form, Defect("W_MIXED_DATES", self.name)).add(place)
+            self.forms.setdefault(found.form, Defect("W_MIXED_DATES", self.name)).add(place)
         for code in found.warnings:
             self.warned.setdefault(code, Defect(code, self.name)).add(place)
+
+    @property
+    def rows(self) -> int:
+        """Rows that were looked at."""
+        return self.kinds.total()
+
+    @property
+    def fullwidth(self) -> bool:
+        """Whether digits or letters of codes are written full-width."""
+        return "W_FULLWIDTH" in self.warned
 
     @property
     def filled(self) -> int:
@@ -233,12 +245,10 @@ class ColumnProfile:
         """What is wrong with the values of this column."""
         found = [*self.warned.values(), *self._refused()]
         if self.meant in {FieldType.DATE, FieldType.TIMESTAMP} and len(self.forms) > 1:
-            usual = self.forms.most_common(1)[0][0]
-            for form, count in self.forms.items():
+            usual = max(self.forms, key=lambda form: self.forms[form].count)
+            for form, mixed in self.forms.items():
                 if form != usual:
-                    places = self.places[form].places
-                    mixed = Defect("W_MIXED_DATES", self.name, count, places, f"{form} instead of {usual}")
-                    found.append(mixed)
+                    found.append(replace(mixed, note=f"{form} instead of {usual}"))
         return found
 
     def _refused(self) -> list[Defect]:
@@ -250,7 +260,7 @@ class ColumnProfile:
         for code, kinds in (("E_RANGE", {Kind.BAD_DATE}), ("E_TYPE", set(Kind) - {Kind.BAD_DATE})):
             refused = [found for found in strange if found in kinds]
             if refused:
-                places = sorted((p for found in refused for p in self.places[found].places), key=lambda p: p.offset)
+                places = sorted((p for found in refused for p in self.places[found]), key=lambda p: p.offset)
                 count = sum(self.kinds[found] for found in refused)
                 defects.append(Defect(code, self.name, count, places[:5], f"not {kind}" if code == "E_TYPE" else ""))
         return defects
@@ -280,9 +290,7 @@ class TableProfile:
     def observe(self, rows: Sequence[Row]) -> None:
         """Take rows into account, each as wide as the header."""
         for column in self.columns:
-            position, observe = column.position, column.observe
-            for row in rows:
-                observe(row.texts[position], row)
+            column.observe([row.texts[column.position] for row in rows], rows)
         room = min(PAIR_ROWS, PAIR_CELLS // max(1, len(self.columns))) - len(self.first_rows)
         self.first_rows += [tuple(map(hash, row.texts)) for row in rows[: max(0, room)]]
 

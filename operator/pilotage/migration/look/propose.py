@@ -66,7 +66,7 @@ class Proposal:
 
     def to_manifest(self) -> dict[str, Any]:
         """The MigrationJob."""
-        name = label(self.file.rpartition("/")[2].rpartition(".")[0], "legacy")
+        name = label(self.file.rpartition(".")[0], self.table)
         found: dict[str, Any] = {
             "name": name,
             "from": {"file": self.file},
@@ -139,20 +139,35 @@ def propose(
     if not fields:
         return None
     key, unique, said = _key(profile, fields, target)
+    if unique and share < 1:
+        unique = False
+        said = [
+            f"{', '.join(key)} is unique in the rows that were looked at; if not in all, those go to the quarantine"
+        ]
     notes += said
-    lost = sum(defect.count for defect in defects if defect.code.startswith("E_"))
-    repeated = sum(defect.count for defect in defects if defect.code == "E_DUP_SOURCE")
+    budget = ceil(_lost(defects) / share) if share else 0
+    if share < 1:
+        # Rare faults are found by luck: a run that stops at the first one missed would help nobody.
+        budget = 2 * budget + 10
+        notes.append(f"errorBudget.rows {budget} is an estimate from {share:.0%} of the rows")
     return Proposal(
         file=file,
         encoding=encoding,
         delimiter=delimiter,
         schema=schema,
-        table=table or identifier(file.rpartition("/")[2].rpartition(".")[0]) or "legacy",
+        table=table or identifier(file.rpartition(".")[0]) or "legacy",
         fields=fields,
         key=key,
         unique=unique,
-        budget=ceil((lost + repeated) / share) if share else 0,
+        budget=budget,
         notes=notes,
+    )
+
+
+def _lost(defects: Sequence[Defect]) -> int:
+    """Rows that these defects put into the quarantine, at most; a value that occurs twice costs both rows."""
+    return sum(
+        defect.count * (2 if defect.code == "E_DUP_SOURCE" else 1) for defect in defects if defect.code.startswith("E_")
     )
 
 

@@ -62,14 +62,14 @@ def values_text(column: ColumnProfile, limit: int = 5) -> str:
     return ", ".join(f"{printable(value, 20)} {count:,}" for value, count in column.values.most_common(limit))
 
 
-def places_text(defect: Defect) -> str:
+def places_text(defect: Defect, between: str = "; ") -> str:
     """The first places of a finding."""
     shown = [
         f"line {p.line}, byte {p.offset}" + (f": {printable(p.value, 40)}" if p.value else "")
         for p in defect.places[:3]
     ]
-    more = f"; and {defect.count - len(shown):,} more" if defect.count > len(shown) else ""
-    return "; ".join(shown) + more
+    more = [f"and {defect.count - len(shown):,} more"] if defect.count > len(shown) else []
+    return between.join(shown + more)
 
 
 def console(stream: IO[str]) -> Any:
@@ -126,9 +126,15 @@ def _mapping(proposal: Proposal) -> Any:
 def _print_defects(look: Look, screen: Any) -> None:
     for problem in look.problems:
         screen.print(f"  {printable(problem, 400)}")
-    for line in defect_lines(look):
-        screen.print(f"  {line}")
-    screen.print()
+    screen.print(_findings(look) if look.defects else "  no defect was found")
+
+
+def _findings(look: Look) -> Any:
+    table = _table("code", "count", "column", "what", "first places")
+    for defect in look.defects:
+        row = (defect.code, f"{defect.count:,}", printable(defect.column, 30), defect.title, places_text(defect, "\n"))
+        table.add_row(*row)
+    return table
 
 
 def defect_lines(look: Look) -> Iterator[str]:
@@ -144,5 +150,5 @@ def _table(*titles: str) -> Any:
 
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for title in titles:
-        table.add_column(title, justify="right" if title in {"empty", "distinct", "length"} else "left")
+        table.add_column(title, justify="right" if title in {"count", "empty", "distinct", "length"} else "left")
     return table

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pilotage.api.v1alpha1.migrationjob import Encoding
 from pilotage.migration.encoding import decode
@@ -32,8 +32,7 @@ class Layout:
     line: int
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """The texts of one record that has as many columns as the header."""
 
     texts: list[str]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
-from typing import Final
+from enum import Enum
+from operator import mul
+from typing import Final, NamedTuple
 
 
-class Kind(StrEnum):
+class Kind(Enum):
     """What a trimmed, half-width text reads as."""
+
+    # Members are counted for every value of a file: the default hash of an Enum is a call into Python.
+    __hash__ = object.__hash__
 
     EMPTY = "empty"
     INTEGER = "integer"
@@ -29,6 +32,8 @@ class Kind(StrEnum):
 
 NUMBERS: Final = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.COMPACT_DATE})
 DAYS: Final = frozenset({Kind.DATE, Kind.COMPACT_DATE})
+_DATED_KINDS: Final = DAYS | {Kind.TIMESTAMP}
+_WARNED_KINDS: Final = {Kind.UNIT_NUMBER: "W_UNIT", Kind.NULL_WORD: "W_NULL_WORD"}
 MAX_INTEGER_DIGITS: Final = 18
 _ENOUGH_FOR_MOJIBAKE: Final = 3
 
@@ -53,6 +58,7 @@ _WORDS: Final = {
 }
 _PLACEHOLDER_DAYS: Final = frozenset({"1900-01-01", "1899-12-30", "1899-12-31", "9999-12-31", "0001-01-01"})
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\ufeff]")
+_STARTS_OF_NUMBERS: Final = frozenset("0123456789+-.¥$€")
 _LOOKED_AT: Final = 1000
 _SCARS: Final = re.compile("锟斤拷|烫烫烫|屯屯屯|\ufffd")
 _CJK: Final = re.compile("[\u4e00-\u9fff]")
@@ -60,11 +66,13 @@ _RESIDENT: Final = re.compile(
     r"[1-9][0-9]{5}(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx]"
 )
 _CREDIT_SIGNS: Final = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+_CREDIT_VALUES: Final = {sign: value for value, sign in enumerate(_CREDIT_SIGNS)}
+_CREDIT_WEIGHTS: Final = [pow(3, index, 31) for index in range(17)]
+_RESIDENT_WEIGHTS: Final = [pow(2, 17 - index, 11) for index in range(17)]
 _CREDIT: Final = re.compile(rf"[159ANY][0-9A-HJ-NP-RT-UW-Y][0-9]{{6}}[{_CREDIT_SIGNS}]{{10}}")
 
 
-@dataclass(frozen=True)
-class Inspected:
+class Inspected(NamedTuple):
     """One text: its kind, what it is after cleaning, what it is ordered by, and the codes of what is suspicious.
 
     `order` is an ISO text for days and moments, the cleaned text else. `form` is how a day is written, such as `年`.
@@ -81,36 +89,47 @@ class Inspected:
 
 def inspect(text: str) -> Inspected:
     """What a text looks like."""
-    halfwidth = text.translate(_HALFWIDTH)
+    plain = text.isascii()
+    halfwidth = text if plain else text.translate(_HALFWIDTH)
     cleaned = halfwidth.strip()
     kind, order, form = _kind(cleaned)
     if kind is Kind.EMPTY:
         return Inspected(kind, "", "")
-    warnings = []
-    if _CONTROL.search(text):
+    number = Decimal(cleaned) if kind in NUMBERS else None
+    warnings = _warnings(text, cleaned, kind, order)
+    if not plain:
+        warnings += _foreign_warnings(text, cleaned, kind)
+    return Inspected(kind, cleaned, order, number, warnings, form, len(cleaned) != len(halfwidth))
+
+
+def _warnings(text: str, cleaned: str, kind: Kind, order: str) -> tuple[str, ...]:
+    warnings = [_WARNED_KINDS[kind]] if kind in _WARNED_KINDS else []
+    if not text.isprintable() and _CONTROL.search(text):
         warnings.append("W_CONTROL")
-    if _FULLWIDTH_SIGN.search(text) and (kind is not Kind.TEXT or _is_code(cleaned)):
-        warnings.append("W_FULLWIDTH")
-    if kind in {Kind.DATE, Kind.TIMESTAMP, Kind.COMPACT_DATE} and order[:10] in _PLACEHOLDER_DAYS:
+    if order[:10] in _PLACEHOLDER_DAYS and kind in _DATED_KINDS:
         warnings.append("W_PLACEHOLDER_DATE")
-    if kind is Kind.UNIT_NUMBER:
-        warnings.append("W_UNIT")
-    if kind is Kind.NULL_WORD:
-        warnings.append("W_NULL_WORD")
     if kind is Kind.TEXT and _SCIENTIFIC.fullmatch(cleaned):
         warnings.append("W_SCIENTIFIC")
     if len(cleaned) == 18 and has_wrong_check_digit(cleaned.upper()):
         warnings.append("W_CHECK_DIGIT")
-    if not text.isascii() and is_mojibake(text):
+    return tuple(warnings)
+
+
+def _foreign_warnings(text: str, cleaned: str, kind: Kind) -> tuple[str, ...]:
+    warnings = []
+    if _FULLWIDTH_SIGN.search(text) and (kind is not Kind.TEXT or _is_code(cleaned)):
+        warnings.append("W_FULLWIDTH")
+    if is_mojibake(text):
         warnings.append("W_MOJIBAKE")
-    number = Decimal(cleaned) if kind in NUMBERS else None
-    return Inspected(kind, cleaned, order, number, tuple(warnings), form, len(cleaned) != len(halfwidth))
+    return tuple(warnings)
 
 
 def _kind(text: str) -> tuple[Kind, str, str]:
     """Kind, what it is ordered by, and the form of a day."""
     if not text:
         return Kind.EMPTY, "", ""
+    if text[0] not in _STARTS_OF_NUMBERS:
+        return _WORDS.get(text.lower(), Kind.TEXT), text, ""
     if _INTEGER.fullmatch(text):
         return _digits(text)
     if _DECIMAL.fullmatch(text):
@@ -158,10 +177,10 @@ def has_wrong_check_digit(text: str) -> bool:
     social credit code (GB 32100), and its last character is not what the others give.
     """
     if _RESIDENT.fullmatch(text):
-        total = sum(int(sign) * pow(2, 17 - index, 11) for index, sign in enumerate(text[:17]))
+        total = sum(map(mul, map(int, text[:17]), _RESIDENT_WEIGHTS))
         return text[17] != "10X98765432"[total % 11]
     if _CREDIT.fullmatch(text):
-        total = sum(_CREDIT_SIGNS.index(sign) * pow(3, index, 31) for index, sign in enumerate(text[:17]))
+        total = sum(map(mul, map(_CREDIT_VALUES.__getitem__, text[:17]), _CREDIT_WEIGHTS))
         return text[17] != _CREDIT_SIGNS[-total % 31]
     return False
 
@@ -174,11 +193,14 @@ def is_mojibake(text: str) -> bool:
     start = text[:_LOOKED_AT]
     if _SCARS.search(start):
         return True
-    foreign = sum(not sign.isascii() for sign in start)
     if max(start) <= "\xff":
         raw = start.encode("latin-1")
-        return foreign > 1 and (_reads_as_chinese(raw, "utf-8") or _reads_as_chinese(raw, "gb18030"))
-    return foreign >= _ENOUGH_FOR_MOJIBAKE and _reads_as_chinese(start.encode("gb18030"), "utf-8")
+        return _foreign(start) > 1 and (_reads_as_chinese(raw, "utf-8") or _reads_as_chinese(raw, "gb18030"))
+    return _reads_as_chinese(start.encode("gb18030"), "utf-8") and _foreign(start) >= _ENOUGH_FOR_MOJIBAKE
+
+
+def _foreign(text: str) -> int:
+    return sum(not sign.isascii() for sign in text)
 
 
 def _reads_as_chinese(raw: bytes, encoding: str) -> bool:
