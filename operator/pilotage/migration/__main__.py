@@ -299,6 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     chosen = parse(arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _terminate)
     command = COMMANDS[chosen.command]
     try:
         if getattr(chosen, "connection", None):
@@ -308,15 +309,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _answer_halt(chosen, command, halt)
         return halt.exit_code
     except Terminated:
-        write_termination({"outcome": "Terminated", "reason": "Terminated", "message": "told to stop"})
+        _answer_failure(command, {"outcome": "Terminated", "reason": "Terminated", "message": "told to stop"})
         return EXIT_TERMINATED
     except psycopg.OperationalError as error:
         text = " ".join(str(error).split())
-        write_termination({"outcome": "Unreachable", "reason": "DatabaseUnreachable", "message": text})
+        _answer_failure(command, {"outcome": "Unreachable", "reason": "DatabaseUnreachable", "message": text})
         return EXIT_TRANSIENT
     except psycopg.Error as error:
         message = error.diag.message_primary or "the database refused a statement"
-        write_termination({"outcome": "Failed", "reason": "DatabaseRefused", "message": message})
+        _answer_failure(command, {"outcome": "Failed", "reason": "DatabaseRefused", "message": message})
+        return EXIT_BAD_PLAN
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}"
+        _answer_failure(command, {"outcome": "Failed", "reason": "FileUnusable", "message": message})
         return EXIT_BAD_PLAN
     return 0
 
@@ -332,15 +337,19 @@ def _answer(command: Command, answer: Mapping[str, Any] | None) -> None:
 
 def _answer_halt(chosen: argparse.Namespace, command: Command, halt: Halt) -> None:
     """Say why it stopped; a run that ended says in numbers what it had come to."""
-    answer: Mapping[str, Any] = {"outcome": halt.outcome, "reason": halt.reason, "message": halt.message}
     if command.act in {run_all, quarantine_replay} and chosen.run_id:
         with suppress(Halt, psycopg.Error):
             ended = {"run": chosen.run_id, **report(chosen)}
-            answer = ended if ended["reason"] == halt.reason else answer
-    if sys.stdout.isatty() and "run" in answer and command.words:
-        sys.stdout.write(command.words(answer))
-    elif sys.stdout.isatty() or command.act in {look.run, certificate}:
-        sys.stderr.write(f"{halt.outcome}: {halt.reason}: {halt.message}\n")
+            if ended["reason"] == halt.reason:
+                _answer(command, ended)
+                return
+    _answer_failure(command, {"outcome": halt.outcome, "reason": halt.reason, "message": halt.message})
+
+
+def _answer_failure(command: Command, answer: Mapping[str, Any]) -> None:
+    """In words on standard error for a person, and where standard output is for something else; JSON else."""
+    if sys.stdout.isatty() or command.act in {look.run, certificate}:
+        sys.stderr.write(": ".join((answer["outcome"], answer["reason"], answer["message"])) + "\n")
     else:
         write_termination(answer)
 

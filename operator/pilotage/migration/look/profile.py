@@ -18,7 +18,9 @@ from pilotage.migration.look.defects import KEPT_PLACES, SHOWN_VALUE, Defect, Pl
 from pilotage.migration.look.structure import Row
 from pilotage.migration.look.values import DAYS, NUMBERS, Inspected, Kind, inspect
 
-REMEMBERED: Final = 4096
+TOTAL_REMEMBERED: Final = 100_000
+MAX_REMEMBERED: Final = 4096
+LONG_TEXT: Final = 100
 MAX_LISTED_VALUES: Final = 20
 TOTAL_FINGERPRINTS: Final = 2_000_000
 MIN_FINGERPRINTS: Final = 1_000
@@ -26,9 +28,7 @@ CODE_DIGITS: Final = 6
 PAIR_ROWS: Final = 5_000
 PAIR_CELLS: Final = 200_000
 MAX_PAIRED_COLUMNS: Final = 12
-_MEANT: Final = 0.98
-_TOLERATED: Final = 0.02
-_NEARLY_UNIQUE: Final = 0.98
+_FEW: Final = 0.02
 
 _KEY_NAME: Final = re.compile(
     "编码|编号|代码|代号|单号|流水号|(?:BM|BH|DM|DH|ID|CODE|KEY|NO)$|^(?:ID|CODE)", re.IGNORECASE
@@ -105,6 +105,7 @@ class ColumnProfile:
     min_length: int = 0
     max_length: int = 0
     untrimmed: int = 0
+    room: int = MAX_REMEMBERED
     distinct: Distinct = field(default_factory=lambda: Distinct(TOTAL_FINGERPRINTS))
     _known: dict[str, Inspected] = field(default_factory=dict)
 
@@ -115,7 +116,7 @@ class ColumnProfile:
             found = known.get(text)
             if found is None:
                 found = inspect(text)
-                if len(known) < REMEMBERED:
+                if len(known) < self.room and len(text) < LONG_TEXT:
                     known[text] = found
                 if found.cleaned:
                     self._measure(found)
@@ -126,15 +127,14 @@ class ColumnProfile:
             if kinds[kind] <= KEPT_PLACES:
                 self.places[kind].append(Place(row.line, row.offset, text[:SHOWN_VALUE]))
             distinct.add(found.cleaned, row)
-            if self.values is not None:
-                self._count_value(found.cleaned)
+            self._count_value(found.cleaned)
             if found.form or found.warnings or found.trimmed:
                 self._remark(text, row, found)
 
     def _count_value(self, cleaned: str) -> None:
         if self.values is not None:
             self.values[cleaned] += 1
-            if len(self.values) > MAX_LISTED_VALUES:
+            if len(self.values) > MAX_LISTED_VALUES or len(cleaned) >= LONG_TEXT:
                 self.values = None
 
     def _measure(self, found: Inspected) -> None:
@@ -190,7 +190,7 @@ class ColumnProfile:
             return FieldType.STRING
         for kind, means in _MEANS.items():
             strays = values - self._sum(means)
-            if strays <= values * (1 - _MEANT) or (strays == 1 and values >= 10):
+            if strays <= values * _FEW or (strays == 1 and values >= 10):
                 return kind
         return FieldType.STRING
 
@@ -204,7 +204,7 @@ class ColumnProfile:
         strays = self.strays(meant)
         if meant is FieldType.INTEGER and self.min_length == self.max_length >= CODE_DIGITS and self.distinct.count > 1:
             return FieldType.STRING
-        return meant if strays <= max(1, self.filled * _TOLERATED) and strays < self.filled else FieldType.STRING
+        return meant if strays <= max(1, self.filled * _FEW) and strays < self.filled else FieldType.STRING
 
     def strays(self, kind: FieldType) -> int:
         """How many values a field of this type refuses."""
@@ -239,7 +239,7 @@ class ColumnProfile:
         """Whether it is not unique but looks as if it were meant to be."""
         if self.unique or self.rows < 10 or not self.may_be_key:
             return False
-        return self.distinct.count >= self.rows * _NEARLY_UNIQUE
+        return self.distinct.count >= self.rows - max(1, self.rows * _FEW)
 
     def defects(self) -> list[Defect]:
         """What is wrong with the values of this column."""
@@ -283,9 +283,13 @@ class TableProfile:
 
     @staticmethod
     def of(header: Sequence[str]) -> TableProfile:
-        """An empty profile; the memory for distinct values is shared by all columns."""
-        limit = max(MIN_FINGERPRINTS, TOTAL_FINGERPRINTS // max(1, len(header)))
-        return TableProfile([ColumnProfile(name, index, distinct=Distinct(limit)) for index, name in enumerate(header)])
+        """An empty profile; all columns share the memory for distinct and for remembered values."""
+        width = max(1, len(header))
+        limit = max(MIN_FINGERPRINTS, TOTAL_FINGERPRINTS // width)
+        room = min(MAX_REMEMBERED, TOTAL_REMEMBERED // width)
+        return TableProfile(
+            [ColumnProfile(name, index, room=room, distinct=Distinct(limit)) for index, name in enumerate(header)]
+        )
 
     def observe(self, rows: Sequence[Row]) -> None:
         """Take rows into account, each as wide as the header."""

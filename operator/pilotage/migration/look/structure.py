@@ -56,7 +56,7 @@ def read_layout(path: Path, verdict: Verdict, size: int, delimiter: str | None) 
         records = []
         for record in read_records(file, offset=verdict.mark, line=1, end=size):
             records.append(record)
-            if len(records) == _RECORDS_FOR_DELIMITER:
+            if len(records) == _RECORDS_FOR_DELIMITER or record.offset > BLOCK_BYTES:
                 break
     if not records:
         raise Halt("SourceEmpty", f"{path.name} has no header line")

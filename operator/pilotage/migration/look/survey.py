@@ -174,15 +174,15 @@ def decide_encoding(path: Path, declared: Encoding, found: ByteSurvey) -> Verdic
         chosen = Encoding.GB18030 if utf8.lines else Encoding.UTF_8
     else:
         chosen = declared
+        if chosen is not Encoding.UTF_8 and found.foreign_lines and not utf8.lines:
+            raise Halt(
+                "WrongEncoding", f"{path.name} is UTF-8 throughout: {chosen} would turn it into other characters"
+            )
         if found.damage[chosen].lines > max(1, MAX_DAMAGED_SHARE * found.foreign_lines):
             raise Halt(
                 "WrongEncoding",
                 f"{path.name} is not {declared}: {found.damage[chosen].lines} of {found.foreign_lines} lines with "
                 f"characters beyond ASCII cannot be read, the first at {found.damage[chosen]}",
-            )
-        if chosen is not Encoding.UTF_8 and found.foreign_lines and not utf8.lines:
-            raise Halt(
-                "WrongEncoding", f"{path.name} is UTF-8 throughout: {chosen} would turn it into other characters"
             )
     with path.open("rb") as file:
         mark = BYTE_ORDER_MARKS.get(chosen, b"")

@@ -61,6 +61,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\
 _STARTS_OF_NUMBERS: Final = frozenset("0123456789+-.¥$€")
 _LOOKED_AT: Final = 1000
 _SCARS: Final = re.compile("锟斤拷|烫烫烫|屯屯屯|\ufffd")
+_BEYOND_ASCII: Final = re.compile(rb"[\x80-\xff]+")
 _CJK: Final = re.compile("[\u4e00-\u9fff]")
 _RESIDENT: Final = re.compile(
     r"[1-9][0-9]{5}(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx]"
@@ -195,8 +196,13 @@ def is_mojibake(text: str) -> bool:
         return True
     if max(start) <= "\xff":
         raw = start.encode("latin-1")
-        return _foreign(start) > 1 and (_reads_as_chinese(raw, "utf-8") or _reads_as_chinese(raw, "gb18030"))
+        return _reads_as_chinese(raw, "utf-8") or (_in_pairs(raw) and _reads_as_chinese(raw, "gb18030"))
     return _reads_as_chinese(start.encode("gb18030"), "utf-8") and _foreign(start) >= _ENOUGH_FOR_MOJIBAKE
+
+
+def _in_pairs(raw: bytes) -> bool:
+    """Whether bytes beyond ASCII come two by two, as those of common Chinese characters do and umlauts do not."""
+    return all(len(run) % 2 == 0 for run in _BEYOND_ASCII.findall(raw))
 
 
 def _foreign(text: str) -> int:
