@@ -39,7 +39,7 @@ def spec() -> dict:
     return {
         "module": "core",
         "objects": [
-            {"name": "customers", "from": {"file": "客户.csv"}, "to": "party", "fields": [{"to": "code", "from": "BM"}]},
+            {"name": "customers", "from": {"file": "客户.csv"}, "to": "party", "fields": []},
             {
                 "name": "contacts",
                 "from": {"file": "联系人.csv", "delimiter": ";"},
