@@ -100,7 +100,7 @@ class World:
     def start(self, command: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
         spec = self.folder / "spec.yaml"
         spec.write_text(json.dumps({"spec": self.spec}))
-        chosen = [] if command == "probe" else ["--spec", str(spec), "--run-id", self.run, "--source-root", "."]
+        chosen = [] if command == "probe" else [str(spec), "--run-id", self.run, "--source-root", "."]
         return subprocess.Popen(
             [sys.executable, "-m", "pilotage.migration", command, *chosen, *arguments],
             cwd=self.folder,

@@ -1,4 +1,4 @@
-"""`pilotage-migrate`: plan, work, report, run and probe. It speaks to a database and files, never to Kubernetes."""
+"""`pilotage-migrate`: looks at legacy files, loads them and proves it. It never speaks to Kubernetes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,28 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pydantic
 import yaml
 
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
-from pilotage.migration import ledger
-from pilotage.migration.database import connect
+from pilotage.migration import ledger, quarantine_file
+from pilotage.migration.certificate import certificate_digest
+from pilotage.migration.connection import use_connection
+from pilotage.migration.counting import run_result
+from pilotage.migration.database import Connection, connect
 from pilotage.migration.errors import EXIT_BAD_PLAN, EXIT_TERMINATED, EXIT_TRANSIENT, Halt, Terminated
-from pilotage.migration.plan import DEFAULT_CHUNK_ROWS, make_plan
+from pilotage.migration.look import command as look
+from pilotage.migration.plan import DEFAULT_CHUNK_ROWS, ObjectPlan, make_plan
 from pilotage.migration.probe import Probe, run_probe
+from pilotage.migration.terminal import in_words, live_progress
 from pilotage.migration.termination import write_termination
 from pilotage.migration.worker import WorkerSettings, work
 
@@ -40,35 +48,18 @@ def read_spec(path: Path) -> MigrationJobSpec:
         raise Halt("SpecInvalid", f"{path.name}: {error}") from error
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="pilotage-migrate", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("plan", "prove the files, check the target, cut the chunks"),
-        ("work", "load chunks until the run has ended; any number of workers side by side"),
-        ("report", "print how the run ended, with its counts and its certificate's digest"),
-        ("run", "plan, work and report in one process"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("--run-id", help="default: derived from the spec and the database")
-        command.add_argument("--attempt", default="", help="a new value takes up a paused, rejected or failed run")
-        command.add_argument("--source-root", type=Path, default=Path(os.environ.get("PILOTAGE_SOURCE", ".")))
-        command.add_argument("--lease", type=float, default=60.0, help="seconds that a worker may hold a chunk")
-        command.add_argument("--chunk-rows", type=int, default=DEFAULT_CHUNK_ROWS)
-        command.add_argument("--spec", type=Path, required=name in {"plan", "run"}, help="MigrationJob manifest")
-    commands.add_parser("probe", help="ask the database what the variable PILOTAGE_PROBE says, read-only")
-    return parser.parse_args(arguments)
+def _spec(arguments: argparse.Namespace) -> MigrationJobSpec:
+    if arguments.manifest is None:
+        raise Halt("RunUnknown", "which run? give the MigrationJob's manifest")
+    return read_spec(arguments.manifest)
 
 
 def run_identifier(arguments: argparse.Namespace) -> str:
     """The run's id: given, or derived from spec and database, so that the same run is found again."""
     if arguments.run_id:
         return str(arguments.run_id)
-    if arguments.spec is None:
-        raise Halt("RunUnknown", "give --run-id or --spec")
     place = f"{os.environ.get('PGHOST', '')}/{os.environ.get('PGDATABASE', '')}"
-    content = ledger.canonical([read_spec(arguments.spec).to_manifest(), place])
+    content = ledger.canonical([_spec(arguments).to_manifest(), place])
     return str(uuid.UUID(hashlib.sha256(content.encode()).hexdigest()[:32]))
 
 
@@ -78,7 +69,7 @@ def plan(arguments: argparse.Namespace) -> dict[str, Any]:
     with connect() as connection:
         state = make_plan(
             connection,
-            read_spec(arguments.spec),
+            _spec(arguments),
             run=run,
             attempt=arguments.attempt,
             root=arguments.source_root,
@@ -91,19 +82,17 @@ def plan(arguments: argparse.Namespace) -> dict[str, Any]:
 def load(arguments: argparse.Namespace) -> dict[str, Any]:
     """Work until the run has ended."""
     owner = f"{socket.gethostname()}/{os.environ.get('JOB_COMPLETION_INDEX', '0')}/{os.getpid()}"
-    settings = WorkerSettings(
-        run_identifier(arguments), owner, arguments.source_root, arguments.lease, report=_print_progress
-    )
-    return {"outcome": "Loaded", "reason": work(settings)}
+    run = run_identifier(arguments)
+    with live_progress() as hear:
+        settings = WorkerSettings(run, owner, arguments.source_root, arguments.lease, report=hear)
+        return {"outcome": "Loaded", "reason": work(settings)}
 
 
 def report(arguments: argparse.Namespace) -> dict[str, Any]:
     """How the run ended, from the ledger alone."""
     run = run_identifier(arguments)
     with connect() as connection:
-        found = ledger.read_run(connection, run)
-    if found is None:
-        raise Halt("NotPlanned", f"run {run} is not in the ledger")
+        found = _known_run(connection, run)
     if found.state not in OUTCOMES:
         raise Halt("NotEnded", f"run {run} is still {found.state}")
     return {
@@ -116,15 +105,105 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_all(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Plan, work and report in one process."""
-    plan(arguments)
+    """Plan, work and report in one process. The same command takes up a run that was interrupted or has failed."""
+    run = arguments.run_id = run_identifier(arguments)
+    arguments.attempt = arguments.attempt or _new_attempt(run)
+    sys.stderr.write(f"run {run}\n")
     try:
+        plan(arguments)
         load(arguments)
-    except Halt:
-        answer = report(arguments)
-        write_termination(answer)
+    except Halt as halt:
+        if halt.reason == "SourceMoved":
+            halt.message = f"{halt.message}; without a cluster, say --attempt with a new value"
         raise
-    return report(arguments)
+    return {"run": run, **report(arguments)}
+
+
+def _new_attempt(run: str) -> str:
+    """A value that takes up a run which ended without success; an unfinished run keeps its attempt."""
+    with connect() as connection:
+        ledger.create_schema(connection)
+        known = ledger.read_run(connection, run)
+    if known is None:
+        return ""
+    return known.attempt if known.state in {"loading", "succeeded"} else datetime.now(UTC).isoformat()
+
+
+def status(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Where a run stands, finished or not."""
+    run = run_identifier(arguments)
+    with connect() as connection:
+        found = _known_run(connection, run)
+        progress = ledger.progress(connection, run)
+        result = found.result or run_result(connection, run)
+    return {
+        "run": run,
+        "outcome": OUTCOMES.get(found.state, "Loading"),
+        "reason": found.reason,
+        "message": found.message,
+        "certificateDigest": found.certificate_digest,
+        "progress": progress,
+        **result,
+    }
+
+
+def _known_run(connection: Connection, run: str) -> ledger.RunRow:
+    try:
+        found = ledger.read_run(connection, run)
+    except psycopg.errors.UndefinedTable:
+        found = None
+    if found is None:
+        raise Halt("NotPlanned", f"run {run} is not in the ledger of database {connection.info.dbname}")
+    return found
+
+
+def certificate(arguments: argparse.Namespace) -> None:
+    """Print the certificate whole, after checking that it is the one whose digest the ledger has."""
+    run = run_identifier(arguments)
+    with connect() as connection:
+        known = _known_run(connection, run)
+        found = connection.execute("select certificate from mig.run where run_id = %s", (run,)).fetchone()
+    if not found or found[0] is None:
+        raise Halt("NotCertified", f"run {run} has no certificate: it is {known.state}")
+    if certificate_digest(found[0]) != known.certificate_digest:
+        raise Halt("CertificateAltered", f"the certificate of run {run} is not the one that was written")
+    sys.stdout.write(json.dumps(found[0], ensure_ascii=False, indent=2) + "\n")
+
+
+def quarantine_export(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write the quarantined rows of a run into files."""
+    run = run_identifier(arguments)
+    with connect() as connection:
+        plans = _plans(_known_run(connection, run))
+        files = quarantine_file.export(connection, run, plans, arguments.output, arguments.format)
+    return {"run": run, "outcome": "Exported", "files": [str(path) for path in files]}
+
+
+def quarantine_replay(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Load repaired rows of one object as a run of their own, under the same mapping and the same rules."""
+    run = run_identifier(arguments)
+    with connect() as connection:
+        known = _known_run(connection, run)
+    if known.state != "succeeded":
+        raise Halt(
+            "NotSucceeded", f"run {run} is {known.state} and has loaded nothing: repair the source and run it again"
+        )
+    plan = next((found for found in _plans(known) if found.definition.name == arguments.object), None)
+    if plan is None:
+        raise Halt("ObjectUnknown", f"run {run} has no object {arguments.object}")
+    folder = arguments.fixed.parent
+    content, manifest = folder / f"{arguments.object}.replay.csv", folder / f"{arguments.object}.replay.yaml"
+    quarantine_file.write_fixed(content, arguments.fixed, plan)
+    spec = quarantine_file.replay_spec(dict(known.plan["spec"]), arguments.object, content.name)
+    manifest.write_text(yaml.safe_dump({"spec": spec}, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    # The rows are part of the run's identity: other repairs are another run, the same ones are never loaded twice.
+    digest = hashlib.sha256(f"{run}/{arguments.object}/".encode() + content.read_bytes()).hexdigest()
+    arguments.run_id, arguments.manifest, arguments.source_root = str(uuid.UUID(digest[:32])), manifest, folder
+    return run_all(arguments)
+
+
+def _plans(found: ledger.RunRow) -> list[ObjectPlan]:
+    return [ObjectPlan.from_json(plan) for plan in found.plan["objects"]]
 
 
 def probe(_arguments: argparse.Namespace) -> dict[str, Any]:
@@ -136,13 +215,81 @@ def probe(_arguments: argparse.Namespace) -> dict[str, Any]:
     return {"results": run_probe(question)}
 
 
-COMMANDS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
-    "plan": plan,
-    "work": load,
-    "report": report,
-    "run": run_all,
-    "probe": probe,
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: what it says of itself, what it does, and which groups of options it takes.
+
+    What `act` returns is its answer, printed as JSON or, where `words` is given and somebody looks, in words.
+    """
+
+    help: str
+    act: Callable[[argparse.Namespace], Mapping[str, Any] | None]
+    options: tuple[Callable[[argparse.ArgumentParser], None], ...] = ()
+    words: Callable[[Mapping[str, Any]], str] | None = None
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("manifest", nargs="?", type=Path, metavar="MIGRATIONJOB", help="the MigrationJob's manifest")
+    parser.add_argument("--run-id", help="default: derived from the spec and the database")
+    parser.add_argument(
+        "--connection",
+        action="append",
+        default=[],
+        metavar="NAME=URI",
+        help="the target's connection; default: the PG* variables, which also fill what the URI leaves out",
+    )
+
+
+def _load_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--attempt", default="", help="a new value takes up a paused, rejected or failed run")
+    parser.add_argument("--source-root", type=Path, default=Path(os.environ.get("PILOTAGE_SOURCE", ".")))
+    parser.add_argument("--lease", type=float, default=60.0, help="seconds that a worker may hold a chunk")
+    parser.add_argument("--chunk-rows", type=int, default=DEFAULT_CHUNK_ROWS)
+
+
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("csv", "xlsx"), default="csv")
+    parser.add_argument("--output", type=Path, default=Path("quarantine"), help="folder; default: quarantine")
+
+
+def _replay_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--object", required=True, help="the object whose rows were repaired")
+    parser.add_argument("--fixed", type=Path, required=True, help="its export, repaired, still as CSV")
+
+
+_RUN, _LOAD = (_run_options,), (_run_options, _load_options)
+COMMANDS: Final[Mapping[str, Command]] = {
+    "look": Command("what is in a file: encoding, columns, defects, and a mapping", look.run, (look.add_arguments,)),
+    "run": Command("plan, work and report in one process", run_all, _LOAD, in_words),
+    "status": Command("where a run stands", status, _RUN, in_words),
+    "certificate": Command("print the certificate of a run that succeeded", certificate, _RUN),
+    "quarantine export": Command(
+        "write rejected rows into files that Excel opens", quarantine_export, (_run_options, _export_options)
+    ),
+    "quarantine replay": Command(
+        "load rejected rows that were repaired", quarantine_replay, (*_LOAD, _replay_options), in_words
+    ),
+    "plan": Command("prove the files, check the target, cut the chunks", plan, _LOAD),
+    "work": Command("load chunks until the run has ended; any number of workers side by side", load, _LOAD),
+    "report": Command("print how the run ended, with its counts and its certificate's digest", report, _LOAD),
+    "probe": Command("ask the database what the variable PILOTAGE_PROBE says, read-only", probe),
 }
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line. A name of two words is a subcommand of a subcommand."""
+    parser = argparse.ArgumentParser(prog="pilotage-migrate", description=__doc__)
+    levels = {"": parser.add_subparsers(required=True, metavar="COMMAND")}
+    for name, command in COMMANDS.items():
+        group, _, last = name.rpartition(" ")
+        if group not in levels:
+            above = levels[""].add_parser(group, help=f"{group}: export and replay")
+            levels[group] = above.add_subparsers(required=True, metavar="COMMAND")
+        one = levels[group].add_parser(last, help=command.help, description=command.help)
+        one.set_defaults(command=name)
+        for add in command.options:
+            add(one)
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,35 +299,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     chosen = parse(arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _terminate)
+    command = COMMANDS[chosen.command]
     try:
-        write_termination(COMMANDS[chosen.command](chosen))
+        if getattr(chosen, "connection", None):
+            use_connection(chosen.connection, _spec(chosen).target.connection)
+        _answer(command, command.act(chosen))
     except Halt as halt:
-        if chosen.command != "run":
-            write_termination({"outcome": halt.outcome, "reason": halt.reason, "message": halt.message})
-        else:
-            sys.stderr.write(f"{halt.outcome}: {halt.reason}: {halt.message}\n")
+        _answer_halt(chosen, command, halt)
         return halt.exit_code
     except Terminated:
-        write_termination({"outcome": "Terminated", "reason": "Terminated", "message": "told to stop"})
+        _answer_failure(command, {"outcome": "Terminated", "reason": "Terminated", "message": "told to stop"})
         return EXIT_TERMINATED
     except psycopg.OperationalError as error:
         text = " ".join(str(error).split())
-        write_termination({"outcome": "Unreachable", "reason": "DatabaseUnreachable", "message": text})
+        _answer_failure(command, {"outcome": "Unreachable", "reason": "DatabaseUnreachable", "message": text})
         return EXIT_TRANSIENT
     except psycopg.Error as error:
         message = error.diag.message_primary or "the database refused a statement"
-        write_termination({"outcome": "Failed", "reason": "DatabaseRefused", "message": message})
+        _answer_failure(command, {"outcome": "Failed", "reason": "DatabaseRefused", "message": message})
+        return EXIT_BAD_PLAN
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}"
+        _answer_failure(command, {"outcome": "Failed", "reason": "FileUnusable", "message": message})
         return EXIT_BAD_PLAN
     return 0
 
 
+def _answer(command: Command, answer: Mapping[str, Any] | None) -> None:
+    if answer is None:
+        return
+    if command.words and sys.stdout.isatty():
+        sys.stdout.write(command.words(answer))
+    else:
+        write_termination(answer)
+
+
+def _answer_halt(chosen: argparse.Namespace, command: Command, halt: Halt) -> None:
+    """Say why it stopped; a run that ended says in numbers what it had come to."""
+    if command.act in {run_all, quarantine_replay} and chosen.run_id:
+        with suppress(Halt, psycopg.Error):
+            ended = {"run": chosen.run_id, **report(chosen)}
+            if ended["reason"] == halt.reason:
+                _answer(command, ended)
+                return
+    _answer_failure(command, {"outcome": halt.outcome, "reason": halt.reason, "message": halt.message})
+
+
+def _answer_failure(command: Command, answer: Mapping[str, Any]) -> None:
+    """In words on standard error for a person, and where standard output is for something else; JSON else."""
+    if sys.stdout.isatty() or command.act in {look.run, certificate}:
+        sys.stderr.write(": ".join((answer["outcome"], answer["reason"], answer["message"])) + "\n")
+    else:
+        write_termination(answer)
+
+
 def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise Terminated
-
-
-def _print_progress(progress: dict[str, int]) -> None:
-    sys.stdout.write(json.dumps(progress) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def _pod(
         "image": settings.engine_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["pilotage-migrate", COMMANDS[stage], "--run-id", identity.run],
-        "args": [f"--attempt={retry_at}", "--source-root=/source", f"--spec=/etc/pilotage/{SPEC_KEY}"],
+        "args": [f"--attempt={retry_at}", "--source-root=/source", f"/etc/pilotage/{SPEC_KEY}"],
         "env": connection_environment(secret),
         "resources": {
             "requests": {"cpu": spec.resources.cpu, "memory": spec.resources.memory},

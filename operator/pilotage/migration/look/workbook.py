@@ -1,0 +1,95 @@
+"""The findings as a workbook, where the people who know the data work. Every cell is text or a number, no formula."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pilotage.migration.errors import Halt
+from pilotage.migration.look.defects import printable
+from pilotage.migration.look.examine import Look
+from pilotage.migration.look.propose import Proposal
+from pilotage.migration.look.show import distinct_text, facts, length_text, values_text
+
+MAX_CELL: Final = 32_767
+_PLAIN: Final = {
+    "strings_to_formulas": False,
+    "strings_to_urls": False,
+    "strings_to_numbers": False,
+    "constant_memory": True,
+}
+
+
+def write_sheets(path: Path, sheets: Iterable[tuple[str, Sequence[str], Iterable[Sequence[Any]]]]) -> None:
+    """Write sheets, each a name, a header and rows, row by row. Raises Halt when XlsxWriter is not installed."""
+    try:
+        import xlsxwriter
+    except ImportError as error:
+        raise Halt("ConsoleMissing", "a workbook needs XlsxWriter: pip install 'pilotage[console]'") from error
+    with xlsxwriter.Workbook(str(path), dict(_PLAIN)) as book:
+        bold = book.add_format({"bold": True})
+        for name, header, rows in sheets:
+            sheet = book.add_worksheet(name)
+            sheet.freeze_panes(1, 0)
+            sheet.set_column(0, len(header) - 1, 18)
+            for column, title in enumerate(header):
+                sheet.write_string(0, column, _cell(title), bold)
+            for number, row in enumerate(rows, start=1):
+                for column, value in enumerate(row):
+                    if isinstance(value, str):
+                        sheet.write_string(number, column, _cell(value))
+                    else:
+                        sheet.write(number, column, value)
+
+
+def _cell(text: str) -> str:
+    return "".join(sign if sign >= " " or sign in "\n\t" else sign.encode("unicode_escape").decode() for sign in text)[
+        :MAX_CELL
+    ]
+
+
+def write_look(path: Path, look: Look, proposal: Proposal | None) -> None:
+    """Mapping, columns, findings and file, a sheet each."""
+    write_sheets(
+        path,
+        [
+            ("mapping", ("from", "to", "type", "transform", "how sure", "note"), _mapping(proposal)),
+            (
+                "columns",
+                ("column", "type", "rows", "empty", "distinct", "least", "greatest", "length", "most frequent"),
+                _columns(look),
+            ),
+            ("findings", ("code", "column", "count", "what", "line", "byte offset", "value"), _findings(look)),
+            ("file", ("", "found"), facts(look)),
+        ],
+    )
+
+
+def _mapping(proposal: Proposal | None) -> Iterable[Sequence[Any]]:
+    if proposal is None:
+        return
+    for field in proposal.fields:
+        manifest = field.to_manifest()
+        sure, why = (field.match.confidence, field.match.why) if field.match else ("", "")
+        steps = ", ".join(manifest.get("transform", []))
+        yield field.column.name, field.to, field.type.value, steps, sure, why
+    for note in proposal.notes:
+        yield "", "", "", "", "", note
+
+
+def _columns(look: Look) -> Iterable[Sequence[Any]]:
+    for column in look.profile.columns:
+        low, high = column.range
+        kind, empty = column.type.value, round(column.null_share, 4)
+        measured = (distinct_text(column), low, high, length_text(column), values_text(column, 20))
+        yield column.name, kind, column.rows, empty, *measured
+
+
+def _findings(look: Look) -> Iterable[Sequence[Any]]:
+    for problem in look.problems:
+        yield "", "", "", problem, "", "", ""
+    for defect in look.defects:
+        for place in defect.places:
+            where = (place.line, place.offset, printable(place.value))
+            yield defect.code, defect.column, defect.count, defect.title, *where

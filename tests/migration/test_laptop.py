@@ -1,0 +1,261 @@
+"""The engine without a cluster: look, run, status, certificate and quarantine from a manifest and a URI."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import yaml
+
+from tests.migration.conftest import kill, wait_for
+from tests.migration.world import HEADER, World, contacts_object, customers_object, row
+
+pytestmark = pytest.mark.postgresql
+
+
+class Laptop:
+    """A person's command line: no PG* variables, only a manifest and a URI."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        settings = world.server.environment(world.database)
+        self.uri = (
+            f"postgresql://{settings['PGUSER']}@{settings['PGHOST']}:{settings['PGPORT']}/{settings['PGDATABASE']}"
+        )
+
+    def manifest(self, spec: dict | None = None) -> str:
+        path = self.world.folder / "job.yaml"
+        path.write_text(yaml.safe_dump({"kind": "MigrationJob", "spec": spec or self.world.spec}, allow_unicode=True))
+        return path.name
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pilotage.migration", *arguments],
+            cwd=self.world.folder,
+            env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=90)
+        return process.returncode, output, errors
+
+    def answer(self, *arguments: str) -> tuple[int, dict]:
+        code, output, errors = self.call(*arguments, "--connection", f"erp-db={self.uri}")
+        assert output, errors
+        return code, json.loads(output.splitlines()[-1])
+
+
+@pytest.fixture
+def world(server, tmp_path) -> World:
+    return World(server, tmp_path)
+
+
+@pytest.fixture
+def laptop(world) -> Laptop:
+    return Laptop(world)
+
+
+def write_legacy(world: World, rows: list[str]) -> None:
+    lines = ["客户编码,客户名称,等级,余额,建档日期,电话", *rows]
+    (world.folder / "客户.csv").write_bytes("".join(f"{line}\r\n" for line in lines).encode("gbk"))
+
+
+def legacy_rows() -> list[str]:
+    rows = [f"K{n:04},华升客户{n}, {'AB'[n % 2]},{n}.50,2024-05-{n % 28 + 1:02},139{n:08}" for n in range(300)]
+    rows[10] = "K0010,坏客户,A,12.5万元,2024-05-01,13900000010"
+    rows[11] = "K0011,坏客户,A,1.5,2024-02-30,13900000011"
+    rows[12] = 'K0012,"坏客户,A,1.5,2024-02-01,13900000012'
+    rows[13] = "K0013,坏客户,A,1.5"
+    rows[14] = "K0015,重复,A,1.5,2024-02-01,13900000014"
+    return rows
+
+
+def test_a_file_is_looked_at_its_table_made_and_its_proposal_loads_all_but_the_named_rows(laptop, world):
+    write_legacy(world, legacy_rows())
+    code, statement, errors = laptop.call("look", "客户.csv", "--table", "kunde", "--format", "sql")
+    assert code == 0, errors
+    world.query(statement)
+    proposed = ("look", "客户.csv", "--table", "kunde", "--format", "yaml", "--output", "job.yaml")
+    assert laptop.call(*proposed)[0] == 0
+    code, answer = laptop.answer("run", "job.yaml")
+    assert (code, answer["outcome"]) == (0, "Succeeded"), answer
+    assert (
+        answer["counts"]["quarantined"]
+        == yaml.safe_load((world.folder / "job.yaml").read_text())["spec"]["errorBudget"]["rows"]
+    )
+    assert {one["code"] for one in answer["topErrors"]} == {
+        "E_TYPE", "E_RANGE", "E_PARSE", "E_COLUMNS", "E_DUP_SOURCE",
+    }  # fmt: skip
+    assert world.query("select count(*), min(created_date)::text, sum(balance)::text from kunde") == [
+        (294, "2024-05-01", str(sum(n + 0.5 for n in range(300) if n not in {10, 11, 12, 13, 14, 15})))
+    ]
+    assert world.query("select tier from kunde where customer_code = 'K0001'") == [("B",)]
+
+
+def test_a_proposal_against_a_table_loads_into_that_table(laptop, world):
+    world.query("create table kunde (id serial primary key, code text unique not null, khmc varchar(60), since date)")
+    world.query("comment on column kunde.since is '建档日期'")
+    lines = ["客户编码,KHMC,建档日期", *(f"K{n},华升{n},2024年5月{n}日" for n in range(1, 21))]
+    (world.folder / "客户.csv").write_bytes("".join(f"{line}\r\n" for line in lines).encode("gb18030"))
+    against = ("--against", laptop.uri, "--table", "public.kunde", "--format", "yaml", "--output", "job.yaml")
+    code, _, errors = laptop.call("look", "客户.csv", *against)
+    assert code == 0, errors
+    assert laptop.answer("run", "job.yaml")[1]["counts"]["loaded"] == 20
+    assert world.query("select code, khmc, since::text from kunde where code = 'K7'") == [("K7", "华升7", "2024-05-07")]
+
+
+def test_the_same_command_resumes_a_run_that_was_killed(laptop, world):
+    world.write([row(number) for number in range(1, 2001)])
+    command = ("run", laptop.manifest(), "--chunk-rows", "20", "--lease", "0.5")
+    process = laptop.start(*command, "--connection", f"erp-db={laptop.uri}")
+    wait_for(lambda: chunks_done(world) > 3, "no chunk was loaded")
+    kill(process)
+    done = world.query("select run_id, count(*) filter (where state = 'done') from mig.chunk group by 1")
+    code, answer = laptop.answer(*command)
+    assert (code, answer["run"], answer["counts"]["loaded"]) == (0, done[0][0], 2000)
+    assert world.query("select count(*), max(attempt) from mig.chunk where attempt > 1")[0][0] <= 1
+
+
+def chunks_done(world: World) -> int:
+    if world.query("select to_regclass('mig.chunk')") == [(None,)]:
+        return 0
+    return world.query("select count(*) from mig.chunk where state = 'done'")[0][0]
+
+
+def test_the_same_command_takes_up_a_paused_run_after_the_file_was_repaired(laptop, world):
+    world.spec["errorBudget"] = {"rows": 0}
+    world.write([row(1), row(2, YE="x")])
+    code, answer = laptop.answer("run", laptop.manifest())
+    assert (code, answer["outcome"], answer["counts"]["quarantined"]) == (43, "Paused", 1)
+    world.write([row(1), row(2)])
+    assert laptop.answer("run", laptop.manifest())[1]["counts"]["loaded"] == 2
+
+
+def test_status_follows_a_run_from_nothing_to_its_certificate(laptop, world):
+    world.write([row(number) for number in range(1, 11)])
+    manifest = laptop.manifest()
+    code, answer = laptop.answer("status", manifest)
+    assert (code, answer["reason"]) == (42, "NotPlanned")
+    assert laptop.answer("plan", manifest)[0] == 0
+    answer = laptop.answer("status", manifest)[1]
+    assert (answer["outcome"], answer["progress"]["chunksTotal"], answer["counts"]["read"]) == ("Loading", 1, 0)
+    laptop.answer("run", manifest)
+    answer = laptop.answer("status", manifest)[1]
+    assert (answer["outcome"], answer["counts"]["loaded"], answer["counts"]["balanced"]) == ("Succeeded", 10, True)
+    code, output, _ = laptop.call("certificate", manifest, "--connection", f"erp-db={laptop.uri}")
+    assert (code, json.loads(output)["run"]) == (0, answer["run"])
+
+
+def test_a_certificate_that_was_touched_is_not_printed(laptop, world):
+    world.write([row(1)])
+    laptop.answer("run", laptop.manifest())
+    world.query("update mig.run set certificate = jsonb_set(certificate, '{counts,loaded}', '2')")
+    code, output, errors = laptop.call("certificate", laptop.manifest(), "--connection", f"erp-db={laptop.uri}")
+    assert (code, output) == (42, "")
+    assert "CertificateAltered" in errors
+
+
+def test_a_connection_of_another_name_is_refused_and_a_password_is_never_repeated(laptop, world):
+    world.write([row(1)])
+    code, output, errors = laptop.call("run", laptop.manifest(), "--connection", f"other={laptop.uri}")
+    assert (code, "give --connection erp-db=" in output + errors) == (42, True)
+    secret = "postgresql://u:geheim@127.0.0.1:1/x"
+    for uri in (secret, f"{secret}?bogus=1"):
+        code, output, errors = laptop.call("run", laptop.manifest(), "--connection", f"erp-db={uri}")
+        assert code in {1, 42}
+        assert "geheim" not in output + errors
+
+
+def quarantined(world: World, laptop: Laptop) -> str:
+    world.write([row(1), row(2, YE="x"), row(3, KHMC="=1+1", YE="-"), row(4)[:3], row(5, KHMC="𠮷野家", YE="y")])
+    path = world.folder / "客户.csv"
+    path.write_bytes(path.read_bytes() + b"K00006,\xff\xff,A,1.00,2024-05-31\r\n")
+    world.spec["errorBudget"] = {"rows": 9}
+    manifest = laptop.manifest()
+    assert laptop.answer("run", manifest)[1]["counts"]["quarantined"] == 5
+    return manifest
+
+
+def test_the_quarantine_is_exported_in_the_sources_encoding_with_every_reason_and_no_formula(laptop, world):
+    manifest = quarantined(world, laptop)
+    answer = laptop.answer("quarantine", "export", manifest, "--output", "q")[1]
+    assert answer["files"] == ["q/customers.quarantine.csv"]
+    with (world.folder / answer["files"][0]).open(encoding="gb18030", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [(one["KHBM"], one["_error_code"], one["_error_column"], one["_src_line"]) for one in found] == [
+        ("K00002", "E_TYPE", "YE", "3"),
+        ("K00003", "E_TYPE", "YE", "4"),
+        ("", "E_COLUMNS", "", "5"),
+        ("K00005", "E_TYPE", "YE", "6"),
+        ("", "E_ENCODING", "", "7"),
+    ]
+    assert (found[1]["KHMC"], found[1]["YE"], found[3]["KHMC"]) == ("'=1+1", "'-", "𠮷野家")
+    assert found[2]["_original"] == "K00004,华升客户4有限公司,A"
+    assert found[4]["_original"] == "K00006,\\xff\\xff,A,1.00,2024-05-31"
+
+
+def test_the_quarantine_is_exported_as_a_workbook(laptop, world):
+    manifest = quarantined(world, laptop)
+    assert laptop.answer("quarantine", "export", manifest, "--output", "q", "--format", "xlsx")[0] == 0
+    with zipfile.ZipFile(world.folder / "q/customers.quarantine.xlsx") as book:
+        sheet = book.read("xl/worksheets/sheet1.xml").decode()
+    assert "K00002" in sheet
+    assert "=1+1" in sheet
+    assert "<f>" not in sheet
+
+
+def test_repaired_rows_are_loaded_once_and_what_is_still_wrong_is_refused_again(laptop, world):
+    manifest = quarantined(world, laptop)
+    laptop.answer("quarantine", "export", manifest, "--output", "q")
+    exported = world.folder / "q/customers.quarantine.csv"
+    text = exported.read_text(encoding="gb18030")
+    fixed = world.folder / "q/fixed.csv"
+    fixed.write_text(text.replace(",x,", ",7.25,").replace(",'-,", ",0,"), encoding="gb18030", newline="")
+    replay = ("quarantine", "replay", manifest, "--object", "customers", "--fixed", "q/fixed.csv")
+    for _ in range(2):
+        answer = laptop.answer(*replay)[1]
+        assert (answer["outcome"], answer["counts"]["loaded"], answer["counts"]["quarantined"]) == ("Succeeded", 2, 3)
+    assert world.query("select code, name, balance::text from party order by code") == [
+        ("K00001", "华升客户1有限公司", "1.50"),
+        ("K00002", "华升客户2有限公司", "7.25"),
+        ("K00003", "=1+1", "0.00"),
+    ]
+
+
+def test_repaired_rows_find_the_rows_that_their_references_name(laptop, world):
+    world.spec["objects"] = [customers_object(), contacts_object()]
+    world.write([row(1), row(2)], header=HEADER)
+    world.write([["1", "K00001"], ["2", "K0002"]], "联系人.csv", header=["HM", "KHBM"])
+    manifest = laptop.manifest()
+    assert laptop.answer("run", manifest)[1]["counts"]["quarantined"] == 1
+    laptop.answer("quarantine", "export", manifest, "--output", "q")
+    exported = world.folder / "q/contacts.quarantine.csv"
+    exported.write_text(
+        exported.read_text(encoding="gb18030").replace("K0002", "K00002"), encoding="gb18030", newline=""
+    )
+    code, _ = laptop.answer("quarantine", "replay", manifest, "--object", "contacts", "--fixed", str(exported))
+    assert code == 0
+    assert world.query("select number, p.code from contact c join party p on p.id = c.party order by 1") == [
+        ("1", "K00001"),
+        ("2", "K00002"),
+    ]
+
+
+def test_a_run_that_loaded_nothing_has_nothing_to_replay(laptop, world):
+    world.spec["errorBudget"] = {"rows": 0}
+    world.write([row(1, YE="x")])
+    manifest = laptop.manifest()
+    laptop.answer("run", manifest)
+    laptop.answer("quarantine", "export", manifest, "--output", "q")
+    fixed = "q/customers.quarantine.csv"
+    code, answer = laptop.answer("quarantine", "replay", manifest, "--object", "customers", "--fixed", fixed)
+    assert (code, answer["reason"]) == (42, "NotSucceeded")
