@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,11 +14,10 @@ from pilotage.plan.module import RANK
 from tests.faults.ground import DEPLOYER
 from tests.faults.history import Change, Place
 from tests.faults.kubelet import image_tag, is_ready
-from tests.faults.masking import Flat, differing, flatten
+from tests.faults.masking import RECORD, Flat, differing, failed_attempts, flatten
 from tests.faults.runner import Run
 from tests.faults.workloads import MAX_PARALLEL, NAME
 
-RECORD = "helm.sh/release.v1"
 # What the operator writes as itself. All else is the tenant's and is written as the tenant's account.
 OWN_WRITES = frozenset({
     "implementations", "implementations/status", "acceptancechecks/status", "acceptancechecks", "events", "leases",
@@ -56,7 +56,7 @@ class Reference:
 
 def judge(run: Run, reference: Reference) -> list[str]:
     """Every rule that the run broke, in sentences; none when all hold."""
-    return [said for oracle in ORACLES for said in oracle(run, reference)]
+    return list(dict.fromkeys(said for oracle in ORACLES for said in oracle(run, reference)))
 
 
 def counted(run: Run) -> Counter[tuple[str, str, str]]:
@@ -71,14 +71,23 @@ def end_state(run: Run, reference: Reference) -> Iterator[str]:
 
 
 def write_summary(run: Run, reference: Reference) -> Iterator[str]:
-    made = counted(run)
-    unlocked = Counter(place for place, status in _ended_records(run) if status.startswith("pending-"))
-    for kind, resource, name in sorted(made.keys() | reference.counts.keys()):
-        surplus = made[kind, resource, name] - reference.counts[kind, resource, name]
-        # A record of an action that was cut off is deleted, and the action runs again under the same revision.
-        if surplus and surplus != unlocked[resource, name]:
-            wanted = reference.counts[kind, resource, name]
-            yield f"O2 {resource} {name} was {kind.lower()} {made[kind, resource, name]} times instead of {wanted}"
+    """A release's records are counted together: an action that was cut off or failed leaves one, and runs again."""
+    made = _without_revisions(counted(run))
+    wanted = _without_revisions(reference.counts)
+    unlocked = Counter(
+        _without_revision(place)
+        for place, status in _ended_records(run)
+        if status.startswith("pending-") and run.plan is not None
+    )
+    repeated = Counter(_without_revision(place) for place in failed_attempts(run.objects))
+    for kind, resource, name in sorted(made.keys() | wanted.keys()):
+        surplus = made[kind, resource, name] - wanted[kind, resource, name]
+        allowed = unlocked[resource, name] + (repeated[resource, name] if kind == "ADDED" else 0)
+        if surplus != allowed:
+            times = f"{made[kind, resource, name]} times instead of {wanted[kind, resource, name] + allowed}"
+            yield f"O2 {resource} {name} was {kind.lower()} {times}"
+    if repeated.total() > (run.plan.times if run.plan else 0):
+        yield f"O2 {repeated.total()} attempts failed, more than were struck"
 
 
 def stability(run: Run, _reference: Reference) -> Iterator[str]:
@@ -213,6 +222,19 @@ ORACLES: tuple[Oracle, ...] = (
 
 def _records(run: Run) -> Iterator[Change]:
     return (change for change in run.changes if change.body.get("type") == RECORD)
+
+
+def _without_revision(place: Place) -> Place:
+    """The place, with all records of a release at one."""
+    resource, name = place
+    return resource, re.sub(r"^(sh\.helm\.release\.v1\..+)\.v\d+$", r"\1", name)
+
+
+def _without_revisions(counts: Counter[tuple[str, str, str]]) -> Counter[tuple[str, str, str]]:
+    together: Counter[tuple[str, str, str]] = Counter()
+    for (kind, *place), count in counts.items():
+        together[kind, *_without_revision((place[0], place[1]))] += count
+    return together
 
 
 def _ended_records(run: Run) -> Iterator[tuple[Place, str]]:

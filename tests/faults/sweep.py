@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import sys
 import time
 from collections import Counter, defaultdict, deque
@@ -16,6 +15,7 @@ from tests.faults.ground import Ground
 from tests.faults.oracles import Reference, judge
 from tests.faults.plan import OF_EVENTS, Fault, Plan, Trigger
 from tests.faults.runner import NotPrepared, Run, run
+from tests.faults.wire import WRITES
 from tests.faults.workloads import WORKLOADS
 
 LANES = 4
@@ -87,7 +87,7 @@ def plans_for(name: str, reference: Reference) -> list[Plan]:
     plans: list[Plan] = []
     for (trigger, is_write), times in sorted(_common(reference).items(), key=repr):
         for nth in range(1, min(times, MOST_OF_A_KIND) + 1):
-            here = Trigger(trigger.verb, trigger.resource, re.escape(trigger.name), nth)
+            here = Trigger(trigger.verb, trigger.resource, trigger.name.replace(".", r"\."), nth)
             for fault in ON_WRITES if is_write else ON_READS:
                 plans.append(Plan(name, fault, here))
             if is_write:
@@ -98,7 +98,7 @@ def plans_for(name: str, reference: Reference) -> list[Plan]:
     first, second = (Counter(run.events) for run in reference.runs)
     for trigger in sorted(first.keys() & second.keys(), key=repr):
         for nth in range(1, min(first[trigger], second[trigger]) + 1):
-            here = Trigger(trigger.verb, trigger.resource, re.escape(trigger.name), nth)
+            here = Trigger(trigger.verb, trigger.resource, trigger.name.replace(".", r"\."), nth)
             plans += [Plan(name, fault, here, seconds=7.0) for fault in sorted(OF_EVENTS)]
     return plans
 
@@ -117,11 +117,12 @@ def _common(reference: Reference) -> Counter[tuple[Trigger, bool]]:
 
 
 def in_turn(plans: Iterable[Plan], seed: int) -> deque[Plan]:
-    """The plans in an order that the seed chooses; faults and resources take turns, so that a sample holds them all."""
+    """The plans in an order that the seed chooses. Faults and written resources take turns: a sample holds them all."""
     chosen = random.Random(seed)
     strata: dict[tuple[Fault, str], list[Plan]] = defaultdict(list)
     for plan in plans:
-        strata[plan.fault, plan.trigger.resource].append(plan)
+        verb = plan.trigger.verb
+        strata[plan.fault, plan.trigger.resource if verb in WRITES else verb].append(plan)
     for stratum in strata.values():
         chosen.shuffle(stratum)
     rounds = list(strata.values())
