@@ -32,9 +32,9 @@ from pilotage.kube.resources import (
 from pilotage.operator import OWN_KINDS
 from tests.faults.history import History
 from tests.faults.kubelet import SimulatedKubelet
+from tests.faults.nursery import Nursery
 from tests.faults.proxy import Upstream
 
-HELM = BINARIES / "helm"
 DEPLOYER = "pilotage-deployer"
 REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False)
 TEMPLATES = """
@@ -80,11 +80,14 @@ class Ground:
         self.history = History(self.upstream)
         await self.history.start()
         self._kubelet = SimulatedKubelet(self.upstream, self.history)
+        self.nursery = Nursery()
+        await self.nursery.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self.nursery.stop()
         await self.history.stop()
         await self.upstream.session.close()
         await self.cluster.close()
@@ -112,7 +115,7 @@ class Ground:
         """Our kinds, the roles of the operator's chart, and a node for the preflight."""
         for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
             await self.cluster.apply(CUSTOM_RESOURCE_DEFINITIONS, yaml.safe_load(file.read_text()))
-        command = [str(HELM), "template", "pilotage", str(REPOSITORY / "charts" / "pilotage")]
+        command = [str(BINARIES / "helm"), "template", "pilotage", str(REPOSITORY / "charts" / "pilotage")]
         rendered = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
         for document in yaml.safe_load_all(rendered.stdout):
             if document and document["kind"] == "ClusterRole":

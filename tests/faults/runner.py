@@ -46,6 +46,7 @@ class Run:
     surprises: list[int]
     bugs: list[str]
     states: dict[str, str]
+    log: str
 
 
 class NotPrepared(AssertionError):
@@ -59,7 +60,8 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
     directory.mkdir(parents=True)
     customer = Customer(ground, namespace)
     await ground.make_namespace(namespace)
-    supervisor = Supervisor(namespace, directory, FAST_SWEEP if plan and plan.fault in NEEDS_THE_SWEEP else None)
+    settings = FAST_SWEEP if plan and plan.fault in NEEDS_THE_SWEEP else None
+    supervisor = Supervisor(ground.nursery, namespace, directory, settings)
     upstream = Upstream(ground.upstream.url, ground.upstream.session)
     proxy = FaultProxy(upstream, namespace, kill=supervisor.kill, kill_helm=supervisor.kill_helm)
     url = await proxy.start()
@@ -67,7 +69,9 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
         await workload.prepare(customer)
         await supervisor.start(url)
         if not await customer.until(lambda: workload.ready(customer), PREPARE_PATIENCE):
-            raise NotPrepared(f"{workload.name} in {namespace}: {customer.states()}; log: {supervisor.log}")
+            raise NotPrepared(
+                f"{workload.name} in {namespace}: {customer.states()}; its log ends:\n{supervisor.words()[-2000:]}"
+            )
         if customer.implementation() is not None:
             await _quiet(proxy, 20.0)
         begun = time.monotonic()
@@ -96,6 +100,7 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
         surprises=supervisor.surprises,
         bugs=supervisor.bugs(),
         states=customer.states(),
+        log=supervisor.words(),
     )
 
 

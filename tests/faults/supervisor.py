@@ -6,30 +6,33 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
-import sys
 from pathlib import Path
 
 import yaml
 
-from tests.faults.ground import HELM
+from e2e.cluster.places import BINARIES
+from tests.faults.nursery import Nursery, Offspring
 
 PAUSE = 0.2
+HELM = BINARIES / "helm"
 
 
 class Supervisor:
     """The operator of one namespace. `kill` is a planned end; every other end while it runs is a surprise."""
 
-    def __init__(self, namespace: str, directory: Path, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, nursery: Nursery, namespace: str, directory: Path, settings: dict[str, str] | None = None
+    ) -> None:
         self.log = directory / "operator.log"
         self.scratch = directory / "scratch"
         self.kills = 0
         self.surprises: list[int] = []
+        self._nursery = nursery
         self._kubeconfig = directory / "kubeconfig"
         self._namespace = namespace
         self._settings = settings or {}
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Offspring | None = None
         self._planned = False
         self._stopping = False
 
@@ -42,7 +45,7 @@ class Supervisor:
 
     def kill(self) -> None:
         """SIGKILL, now. Its helm processes die with it."""
-        if self._process and self._process.returncode is None and not self._planned:
+        if self._process and not self._process.ended.done() and not self._planned:
             self._planned = True
             self.kills += 1
             self._process.kill()
@@ -59,14 +62,18 @@ class Supervisor:
     async def stop(self) -> None:
         """End it with SIGKILL and start it no more."""
         self._stopping = True
-        if self._process and self._process.returncode is None:
+        if self._process:
             self._process.kill()
         await self._task
+
+    def words(self) -> str:
+        """All that it logged."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def bugs(self) -> list[str]:
         """What the operator itself calls a bug, from its log."""
         found = []
-        for line in self.log.read_text(errors="replace").splitlines():
+        for line in self.words().splitlines():
             try:
                 entry = json.loads(line)
             except ValueError:
@@ -77,11 +84,7 @@ class Supervisor:
                 found.append(f"{entry['message']}: {entry.get('error', '').strip().splitlines()[-1:]}")
         return found
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            msg = "setpriv (package util-linux) is missing"
-            raise FileNotFoundError(msg)
+    async def _spawn(self) -> Offspring:
         environment = {
             "KUBECONFIG": str(self._kubeconfig),
             "PILOTAGE_NAMESPACE": self._namespace,
@@ -91,16 +94,11 @@ class Supervisor:
             "PILOTAGE_METRICS_PORT": "0",
             "PILOTAGE_LEADER_ELECTION": "false",
         }
-        with self.log.open("ab") as output:
-            return await asyncio.create_subprocess_exec(
-                setpriv, "--pdeathsig", "KILL", sys.executable, "-m", "pilotage.operator",
-                env=os.environ | environment | self._settings, stdout=output, stderr=output,
-                stdin=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
+        return await self._nursery.spawn(environment | self._settings, self.log)
 
     async def _keep_running(self) -> None:
         while self._process is not None:
-            code = await self._process.wait()
+            code = await self._process.ended
             if self._stopping:
                 return
             if not self._planned:

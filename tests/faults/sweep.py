@@ -18,7 +18,7 @@ from tests.faults.runner import NotPrepared, Run, run
 from tests.faults.wire import WRITES
 from tests.faults.workloads import WORKLOADS
 
-LANES = 4
+LANES = 6
 LIVENESS = 45.0
 SLOW = {Fault.BLACK_HOLE: 45.0, Fault.EVENT_DROPPED: 15.0}
 # Of these many alike, a few stand for the rest.
@@ -44,6 +44,7 @@ class Result:
     fired: bool
     said: list[str]
     seconds: float
+    log: str = ""
 
     @property
     def outcome(self) -> str:
@@ -141,7 +142,7 @@ async def run_plan(ground: Ground, plan: Plan, reference: Reference) -> Result:
         found = await run(ground, WORKLOADS[plan.workload], plan, patience)
     except NotPrepared as error:
         return Result(plan, fired=False, said=[f"not prepared: {error}"], seconds=time.monotonic() - begun)
-    return Result(plan, found.fired, judge(found, reference), time.monotonic() - begun)
+    return Result(plan, found.fired, judge(found, reference), time.monotonic() - begun, found.log)
 
 
 async def sweep(
@@ -170,8 +171,9 @@ async def sweep(
 
 
 def keep(failures: Path, result: Result) -> None:
-    """Write the plan's file, with what the oracles said above it."""
+    """Write the plan's file, with what the oracles said above it, and the operator's log beside it."""
     failures.mkdir(parents=True, exist_ok=True)
+    (failures / f"{result.plan.slug}.log").write_text(result.log)
     (failures / f"{result.plan.slug}.yaml").write_text(result.plan.to_yaml("\n".join(result.said)))
 
 

@@ -72,7 +72,7 @@ def a_run(*steps: tuple[str, str, dict[str, Any]], workload: str = "upgrade", **
     values: dict[str, Any] = {
         "workload": WORKLOADS[workload], "plan": PLAN, "namespace": "shop", "converged": True, "quiet": True,
         "fired": True, "seconds": 1.0, "trace": [], "events": [], "changes": changes, "objects": objects, "kills": 1,
-        "surprises": [], "bugs": [], "states": {},
+        "surprises": [], "bugs": [], "states": {}, "log": "",
     }  # fmt: skip
     return Run(**values | fields)
 
