@@ -330,7 +330,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = UNBOUNDED_BACKOFFS
     settings.watching.inactivity_timeout = 35.0
     settings.watching.server_timeout = 30
-    settings.process.ultimate_exiting_timeout = 30.0
+    # With a number kopf kills the process so long after it ended, also when it is started anew.
+    settings.process.ultimate_exiting_timeout = None
     for name, selector in SELECTORS.items():
         settings.watching.label_selectors[name] = selector
     return settings

@@ -28,6 +28,7 @@ def test_kopf_keeps_no_memory_of_its_own_and_has_no_change_handler() -> None:
     assert isinstance(settings.persistence.diffbase_storage, NullStorage)
     assert isinstance(settings.persistence.progress_storage, NullStorage)
     assert settings.posting.enabled is False
+    assert settings.process.ultimate_exiting_timeout is None
 
 
 class DyingKopf:
