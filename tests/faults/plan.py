@@ -25,6 +25,7 @@ class Fault(StrEnum):
     TOO_MANY = "too-many-requests"
     SERVER_ERROR = "server-error"
     TIMEOUT_AFTER_COMMIT = "timeout-after-commit"
+    OUTAGE = "outage"
     STALE_LIST = "stale-list"
     EVENT_DELAYED = "event-delayed"
     EVENT_DROPPED = "event-dropped"

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,16 @@ SCOPED = {
     "implementations", "migrationjobs", "acceptancechecks", "deployments", "statefulsets", "daemonsets", "jobs", "pods",
 }  # fmt: skip
 LARGEST = 64 * 1024 * 1024
-STATUS_TEXTS = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 504: "Timeout"}
-ANSWERS = {Fault.CONFLICT: 409, Fault.TOO_MANY: 429, Fault.SERVER_ERROR: 500}
+# In the API server's own words: Helm and the operator tell passing trouble from lasting trouble by them.
+STATUS_TEXTS = {
+    409: ("Conflict", "Operation cannot be fulfilled: the object has been modified; please apply your changes again"),
+    410: ("Expired", "too old resource version"),
+    429: ("TooManyRequests", "Too many requests, please try again later."),
+    500: ("InternalError", "Internal error occurred: the fault plan says so"),
+    503: ("ServiceUnavailable", "the server is currently unable to handle the request"),
+    504: ("Timeout", "Timeout: request did not complete within the allotted timeout"),
+}
+ANSWERS = {Fault.CONFLICT: 409, Fault.TOO_MANY: 429, Fault.SERVER_ERROR: 500, Fault.OUTAGE: 503}
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ class FaultProxy:
         self._seen = 0
         self._first_lists: dict[str, tuple[bytes, dict[str, str]]] = {}
         self._stale: set[str] = set()
+        self._out_until = 0.0
+        self._streams: set[asyncio.Transport] = set()
 
     async def start(self) -> str:
         """Listen on a free port of this machine and return the URL."""
@@ -95,9 +105,11 @@ class FaultProxy:
         request = parse(incoming.method, incoming.path, query, incoming.headers, body)
         if request.resource in SCOPED and not request.namespace and not request.name:
             query["fieldSelector"] = f"metadata.namespace={self._namespace}"
+        begun = time.monotonic()
+        if begun < self._out_until:
+            return self._answer(request, 503, begun)
         if request.verb == "watch":
             return await self._watch(incoming, request, query)
-        begun = time.monotonic()
         fault = self._strike(request)
         if fault is Fault.KILL_BEFORE:
             self._kill()
@@ -144,6 +156,10 @@ class FaultProxy:
         if not plan.trigger.nth <= self._seen < plan.trigger.nth + plan.times:
             return None
         self.fired = self.fired or time.monotonic()
+        if plan.fault is Fault.OUTAGE:
+            self._out_until = self.fired + plan.seconds
+            for stream in self._streams:
+                stream.abort()
         return plan.fault
 
     def _note(self, request: Request, code: int, begun: float, *, struck: bool = False) -> None:
@@ -158,7 +174,7 @@ class FaultProxy:
 
     def _answer(self, request: Request, code: int, begun: float) -> web.Response:
         self._note(request, code, begun, struck=True)
-        document = failure(code, f"{request.verb} of {request.resource} {request.name}: the fault plan says so")
+        document = failure(code)
         retry = {"Retry-After": f"{self._plan.seconds:.0f}"} if self._plan and code == 429 else {}
         return web.json_response(document, status=code, headers=retry)
 
@@ -175,11 +191,23 @@ class FaultProxy:
                 return web.Response(status=answer.status, body=await answer.read(), headers=passed_on(answer.headers))
             stream = web.StreamResponse(status=200, headers={"Content-Type": answer.headers["Content-Type"]})
             await stream.prepare(incoming)
-            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            with contextlib.suppress(ConnectionError, aiohttp.ClientError), self._open(incoming):
                 async for line in answer.content:
                     if not await self._pass_event(incoming, stream, request, line):
                         break
             return stream
+
+    @contextlib.contextmanager
+    def _open(self, incoming: web.Request) -> Iterator[None]:
+        """While it lasts, an outage cuts the stream."""
+        transport = incoming.transport
+        if transport is None:
+            return
+        self._streams.add(transport)
+        try:
+            yield
+        finally:
+            self._streams.discard(transport)
 
     async def _pass_event(self, incoming: web.Request, stream: web.StreamResponse, watch: Request, line: bytes) -> bool:
         """Pass one line on, or do to it what the plan says. False ends the stream."""
@@ -196,7 +224,7 @@ class FaultProxy:
                 return False
             case Fault.STREAM_GONE | Fault.STREAM_ERROR:
                 code = 410 if fault is Fault.STREAM_GONE else 500
-                error = {"type": "ERROR", "object": failure(code, "the fault plan says so")}
+                error = {"type": "ERROR", "object": failure(code)}
                 await stream.write(json.dumps(error).encode() + b"\n")
                 return False
             case _:
@@ -229,9 +257,9 @@ def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in NOT_PASSED_ON}
 
 
-def failure(code: int, message: str) -> dict[str, Any]:
+def failure(code: int) -> dict[str, Any]:
     """A Status document as the API server writes it."""
-    reason = STATUS_TEXTS.get(code, "Expired" if code == 410 else "")
+    reason, message = STATUS_TEXTS[code]
     return {
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason, "code": code,
         "message": message,

@@ -21,6 +21,7 @@ from tests.faults.workloads import WORKLOADS
 LANES = 6
 LIVENESS = 45.0
 SLOW = {Fault.BLACK_HOLE: 45.0, Fault.EVENT_DROPPED: 15.0}
+OUTAGE = 20.0
 # Of these many alike, a few stand for the rest.
 MOST_OF_A_KIND = 30
 ON_WRITES = (
@@ -94,6 +95,7 @@ def plans_for(name: str, reference: Reference) -> list[Plan]:
             if is_write:
                 plans.append(Plan(name, Fault.CONFLICT, here, times=5))
                 plans.append(Plan(name, Fault.SERVER_ERROR, here, times=5))
+                plans.append(Plan(name, Fault.OUTAGE, here, seconds=OUTAGE))
                 if trigger.name.startswith("sh.helm.release") or trigger.verb == "patch":
                     plans.append(Plan(name, Fault.KILL_HELM, here))
     first, second = (Counter(run.events) for run in reference.runs)

@@ -154,6 +154,18 @@ async def test_a_refusal_is_the_proxys_own_but_a_timeout_comes_after_the_deed(ri
     assert len(rig.server.reached) == reached
 
 
+async def test_an_outage_refuses_everything_for_a_while_and_cuts_the_streams(rig):
+    await rig.arm(Fault.OUTAGE, seconds=1.0)
+    stream = asyncio.create_task(rig.events(wanted=4, patience=30.0))
+    while not rig.proxy._streams:  # noqa: ASYNC110 (the proxy tells nobody)
+        await asyncio.sleep(0.01)
+    assert [await rig.create("one"), await rig.create("two")] == [503, 503]
+    assert await stream == ["1", "2", "3"]
+    async with asyncio.timeout(30):
+        while await rig.create("two") != 201:  # noqa: ASYNC110 (the outage ends by itself)
+            await asyncio.sleep(0.05)
+
+
 async def test_only_the_nth_request_of_that_name_is_struck_and_as_often_as_planned(rig):
     await rig.arm(Fault.SERVER_ERROR, Trigger("create", "secrets", "one", nth=2), times=2)
     codes = [await rig.create(name) for name in ("one", "two", "one", "two", "one", "one")]
