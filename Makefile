@@ -68,6 +68,17 @@ test-unit: venv ## unit and simulation tests: no cluster, no database
 test-light: light-programs ## contract and integration tests on etcd, kube-apiserver and controller-manager
 	$(VENV)/bin/pytest -q -m "light and not embedded"
 
+MINUTES ?= 8
+SEED ?= $(shell git rev-list --count HEAD)
+
+.PHONY: test-faults
+test-faults: light-programs ## single faults between operator and API server for MINUTES (8), sampled with SEED
+	$(PYTHON) -m tests.faults sweep --minutes $(MINUTES) --seed $(SEED)
+
+.PHONY: soak-faults
+soak-faults: light-programs ## every single fault (hours); writes its result into docs/reliability.md
+	$(PYTHON) -m tests.faults sweep --seed $(SEED) --document docs/reliability.md
+
 .PHONY: test-migration
 test-migration: venv ## the data engine on a real PostgreSQL
 	$(VENV)/bin/pytest -q -m "postgresql and not embedded"

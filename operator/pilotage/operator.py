@@ -60,6 +60,11 @@ RECONCILERS: dict[str, Reconcile] = {
     ACCEPTANCE_CHECKS.plural: acceptancecheck.reconcile,
 }
 FIRST_SYNC_DEADLINE = 120.0
+# An API server that comes up or is overloaded tells every stream of an error, for a minute or two.
+DEATHS_WITHIN = 300.0
+MOST_DEATHS = 10
+REOPEN_PAUSE = 0.5
+REOPENED_WITHIN = 5.0
 UNBOUNDED_BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 20) + (30,) * 2880
 
 
@@ -102,6 +107,7 @@ class Operator:
         self.store = Store(dependents)
         self.stopping = asyncio.Event()
         self.failed = False
+        self.started = False
         self.tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
@@ -128,13 +134,7 @@ class Operator:
                 self.tasks.append(asyncio.create_task(self._lead(elector), name="lease"))
             if not self.stopping.is_set():
                 liveness.watching()
-                await kopf.operator(
-                    registry=self._registry(),
-                    settings=kopf_settings(),
-                    standalone=True,
-                    clusterwide=True,
-                    stop_flag=self.stopping,
-                )
+                await self._watch()
                 if not self.stopping.is_set():
                     logger.error("kopf ended on its own; exiting, so that the pod starts afresh")
                     self.failed = True
@@ -160,6 +160,31 @@ class Operator:
             pods=PodReader(settings.pod_ttl),
             metrics=self.metrics,
         )
+
+    async def _watch(self) -> None:
+        """Let kopf watch until it ends or is asked to. It dies of any error that a stream tells of but 410: begin anew.
+
+        Raises its error when that happened too often: what every new start brings back is no passing trouble.
+        """
+        loop = asyncio.get_running_loop()
+        deaths: list[float] = []
+        while True:
+            try:
+                await kopf.operator(
+                    registry=self._registry(),
+                    settings=kopf_settings(),
+                    standalone=True,
+                    clusterwide=True,
+                    stop_flag=self.stopping,
+                )
+            except Exception as error:
+                deaths = [death for death in deaths if loop.time() - death < DEATHS_WITHIN] + [loop.time()]
+                if len(deaths) > MOST_DEATHS:
+                    raise
+                logger.warning("the watches ended and are opened anew: %s", error)
+                await asyncio.sleep(REOPEN_PAUSE * len(deaths))
+            else:
+                return
 
     async def _until_stopping(self, waiting: Any) -> None:
         task, stop = asyncio.ensure_future(waiting), asyncio.ensure_future(self.stopping.wait())
@@ -202,10 +227,15 @@ class Operator:
     async def _start_workers(self, **_: Any) -> None:
         # kopf puts its own handlers in place of ours a moment after this; with them a clean stop looks like a crash.
         asyncio.get_running_loop().call_later(0.1, self._listen_for_signals)
-        self.tasks.append(asyncio.create_task(self._work_when_synced(), name="workers"))
+        if not self.started:
+            self.started = True
+            self.tasks.append(asyncio.create_task(self._work_when_synced(), name="workers"))
+        else:
+            self.tasks.append(asyncio.create_task(self._sweep_when_reopened(), name="sweep after a reopening"))
 
     async def _stop_workers(self, **_: Any) -> None:
-        self.queue.shut_down()
+        if self.stopping.is_set():
+            self.queue.shut_down()
 
     async def _work_when_synced(self) -> None:
         try:
@@ -242,14 +272,22 @@ class Operator:
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self.settings.sweep * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
-            for kind in WATCHED:
-                try:
-                    found = await sweep(self.cluster, self.store, kind, labels=SELECTORS.get(selector_name(kind)))
-                except ApiError as error:
-                    logger.warning("the sweep of %s failed and is tried again later: %s", kind.plural, error)
-                    continue
-                for key in found:
-                    self.queue.add(key)
+            await self._sweep()
+
+    async def _sweep_when_reopened(self) -> None:
+        """What was deleted while nothing was watched is in no new list, so only a sweep finds it."""
+        await asyncio.sleep(REOPENED_WITHIN)
+        await self._sweep()
+
+    async def _sweep(self) -> None:
+        for kind in WATCHED:
+            try:
+                found = await sweep(self.cluster, self.store, kind, labels=SELECTORS.get(selector_name(kind)))
+            except ApiError as error:
+                logger.warning("the sweep of %s failed and is tried again later: %s", kind.plural, error)
+                continue
+            for key in found:
+                self.queue.add(key)
 
     async def _resync_for_ever(self) -> None:
         while True:
@@ -294,7 +332,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = UNBOUNDED_BACKOFFS
     settings.watching.inactivity_timeout = 35.0
     settings.watching.server_timeout = 30
-    settings.process.ultimate_exiting_timeout = 30.0
+    # With a number kopf kills the process so long after it ended, also when it is started anew.
+    settings.process.ultimate_exiting_timeout = None
     for name, selector in SELECTORS.items():
         settings.watching.label_selectors[name] = selector
     return settings

@@ -4,12 +4,17 @@ import asyncio
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from pilotage.operator import WATCHED, NullStorage, Operator, kopf_settings
+from pilotage.kube.resources import IMPLEMENTATIONS
+from pilotage.kube.store import Key
+from pilotage.operator import MOST_DEATHS, WATCHED, NullStorage, Operator, kopf_settings
 from pilotage.reconcile.settings import Settings
+from tests.support.builders import an_implementation
+from tests.support.world import World
 
 
 def test_kopf_keeps_no_memory_of_its_own_and_has_no_change_handler() -> None:
@@ -23,6 +28,49 @@ def test_kopf_keeps_no_memory_of_its_own_and_has_no_change_handler() -> None:
     assert isinstance(settings.persistence.diffbase_storage, NullStorage)
     assert isinstance(settings.persistence.progress_storage, NullStorage)
     assert settings.posting.enabled is False
+    assert settings.process.ultimate_exiting_timeout is None
+
+
+class DyingKopf:
+    """Dies of a stream's error so many times, then ends as it does when asked to."""
+
+    def __init__(self, deaths: int) -> None:
+        self.deaths = deaths
+        self.lives = 0
+
+    async def operator(self, **_: object) -> None:
+        self.lives += 1
+        if self.lives <= self.deaths:
+            raise RuntimeError("Error in the watch-stream: code 500")
+
+
+async def test_watches_that_an_error_in_a_stream_ended_are_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    kopf = DyingKopf(deaths=2)
+    monkeypatch.setattr("pilotage.operator.kopf.operator", kopf.operator)
+    monkeypatch.setattr("pilotage.operator.REOPEN_PAUSE", 0.0)
+    await Operator(Settings(leader_election=False))._watch()
+    assert kopf.lives == 3
+
+
+async def test_an_error_that_every_new_start_brings_back_ends_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    kopf = DyingKopf(deaths=1000)
+    monkeypatch.setattr("pilotage.operator.kopf.operator", kopf.operator)
+    monkeypatch.setattr("pilotage.operator.REOPEN_PAUSE", 0.0)
+    with pytest.raises(RuntimeError, match="watch-stream"):
+        await Operator(Settings(leader_election=False))._watch()
+    assert kopf.lives == MOST_DEATHS + 1
+
+
+async def test_what_was_deleted_while_the_watches_were_closed_is_found_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.operator.REOPENED_WITHIN", 0.0)
+    operator = Operator(Settings(leader_election=False))
+    operator.cluster = World(lambda: datetime(2026, 11, 23, tzinfo=UTC))  # type: ignore[assignment]
+    operator.store.observe(IMPLEMENTATIONS, "ADDED", an_implementation(metadata={"resourceVersion": "7"}))
+    operator.started = True
+    await operator._start_workers()
+    await asyncio.gather(*operator.tasks)
+    assert operator.store.list(IMPLEMENTATIONS) == []
+    assert await operator.queue.get() == Key(IMPLEMENTATIONS.plural, "huasheng", "erp")
 
 
 @pytest.mark.light

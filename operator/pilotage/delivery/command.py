@@ -84,11 +84,13 @@ def error_of(action: HelmAction, ended: Ended) -> HelmError | None:
         return HelmError("HelmKilled", f"helm was killed by signal {-ended.code}", time.monotonic() + AGAIN_AFTER)
     if tells_of_outage(ended.errors):
         return HelmError("ClusterUnreachable", text, time.monotonic() + AGAIN_AFTER)
+    # A removal has no input that could change, and Helm keeps its reason to itself: what is left goes the next time.
+    until = time.monotonic() + AGAIN_AFTER if action.kind == "Uninstall" else 0.0
     if SCHEMA_REFUSAL in ended.errors:
         return HelmError("ValuesInvalid", text)
     if "forbidden" in ended.errors:
-        return HelmError("Forbidden", f"{text}. Give {action.account} the right, or change the chart")
-    return HelmError("HelmFailed", text)
+        return HelmError("Forbidden", f"{text}. Give {action.account} the right, or change the chart", until)
+    return HelmError("HelmFailed", text, until)
 
 
 def last_words(errors: str) -> str:

@@ -15,7 +15,8 @@ WORKLOAD_KINDS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 OUTAGE_SIGNS: Final = (
     "unreachable", "connection refused", "connection reset", "client connection lost", "use of closed network",
     "timed out", "i/o timeout", "TLS handshake", ": EOF", "unexpected EOF", "no such host", "no route to host",
-    "etcdserver", "currently unable to handle", "Too Many Requests", "too many requests",
+    "etcdserver", "currently unable to handle", "Too Many Requests", "too many requests", "Internal error occurred",
+    "did not complete within", "unable to return a response in the time allotted", "the object has been modified",
 )  # fmt: skip
 INPUT_LABEL: Final = "pilotage.dev/input"
 ATTEMPT_LABEL: Final = "pilotage.dev/attempt"

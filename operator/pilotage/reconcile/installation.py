@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
 import secrets
-from typing import Final
+import time
+from collections.abc import Mapping
+from typing import Any, Final
 
-from pilotage.kube.client import Cluster, Conflict, NotFound
+from pilotage.kube.client import Cluster, Conflict, NotFound, Unavailable
 from pilotage.kube.resources import SECRETS
 
 KEY_SECRET: Final = "pilotage-digest-key"  # noqa: S105 (a Secret's name)
 KEY_FIELD: Final = "key"
+PATIENCE: Final = 120.0
+AGAIN_AFTER: Final = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 async def installation_key(cluster: Cluster, namespace: str) -> bytes:
-    """The key; made at the first start. A lost key changes every digest, so every release is upgraded once."""
+    """The key; made at the first start. A lost key changes every digest, so every release is upgraded once.
+
+    Asks again while the API server gives no answer, and raises Unavailable when it gave none for two minutes.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            found = await _found_or_made(cluster, namespace)
+        except Unavailable as error:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("Secret %s in namespace %s was neither read nor made: %s", KEY_SECRET, namespace, error)
+            await asyncio.sleep(AGAIN_AFTER)
+        else:
+            return base64.b64decode(found["data"][KEY_FIELD])
+
+
+async def _found_or_made(cluster: Cluster, namespace: str) -> Mapping[str, Any]:
     try:
-        found = await cluster.get(SECRETS, namespace, KEY_SECRET)
+        return await cluster.get(SECRETS, namespace, KEY_SECRET)
     except NotFound:
         body = {
             "apiVersion": "v1",
@@ -25,7 +50,6 @@ async def installation_key(cluster: Cluster, namespace: str) -> bytes:
             "data": {KEY_FIELD: base64.b64encode(secrets.token_bytes(32)).decode()},
         }
         try:
-            found = await cluster.create(SECRETS, body)
+            return await cluster.create(SECRETS, body)
         except Conflict:
-            found = await cluster.get(SECRETS, namespace, KEY_SECRET)
-    return base64.b64decode(found["data"][KEY_FIELD])
+            return await cluster.get(SECRETS, namespace, KEY_SECRET)

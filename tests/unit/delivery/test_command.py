@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pilotage.delivery.command import HelmAction, error_of
@@ -15,6 +17,9 @@ ACTION = HelmAction("Install", "huasheng", "erp-core", "system:serviceaccount:hu
     [
         (1, 'Error: Patch "https://10.96.0.1:443/apis": unexpected EOF', "ClusterUnreachable", True),
         (1, "Error: Kubernetes cluster unreachable: dial tcp: i/o timeout", "ClusterUnreachable", True),
+        (1, "Error: Internal error occurred: failed calling webhook", "ClusterUnreachable", True),
+        (1, "Error: Timeout: request did not complete within the allotted timeout", "ClusterUnreachable", True),
+        (1, "Error: Operation cannot be fulfilled: the object has been modified", "ClusterUnreachable", True),
         (-9, "", "HelmKilled", True),
         (1, 'Error: deployments.apps is forbidden: User "x" cannot create', "Forbidden", False),
         (1, "Error: values don't meet the specifications of the schema(s)", "ValuesInvalid", False),
@@ -25,3 +30,10 @@ def test_only_the_clusters_fault_is_tried_again(code: int, said: str, reason: st
     error = error_of(ACTION, Ended(code, b"", said))
     assert error is not None
     assert (error.reason, error.until > 0) == (reason, again)
+
+
+@pytest.mark.parametrize("said", ["Error: failed to delete release: erp-core", "Error: secrets is forbidden"])
+def test_a_removal_is_tried_again_whatever_it_failed_of(said: str) -> None:
+    error = error_of(replace(ACTION, kind="Uninstall"), Ended(1, b"", said))
+    assert error is not None
+    assert error.until > 0

@@ -1,0 +1,214 @@
+"""What the operator is made to do while faults strike: each workload has a start, an end, and rules of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pilotage.kube.client import Conflict
+from pilotage.kube.resources import ACCEPTANCE_CHECKS, DEPLOYMENTS, IMPLEMENTATIONS
+from tests.faults.ground import Ground
+from tests.faults.kubelet import image_tag
+
+NAME = "erp"
+MAX_PARALLEL = 2
+
+
+class Customer:
+    """One namespace and what people do and see there."""
+
+    def __init__(self, ground: Ground, namespace: str) -> None:
+        self.ground, self.namespace = ground, namespace
+
+    async def create(self, body: dict[str, Any]) -> None:
+        resource = IMPLEMENTATIONS if body["kind"] == IMPLEMENTATIONS.kind else ACCEPTANCE_CHECKS
+        await self.ground.cluster.create(
+            resource, body | {"metadata": body["metadata"] | {"namespace": self.namespace}}
+        )
+
+    async def set_tags(self, **tags: str) -> None:
+        """Give modules other images, in one change of the spec."""
+        while True:
+            body = await self.ground.cluster.get(IMPLEMENTATIONS, self.namespace, NAME)
+            for module in body["spec"]["modules"]:
+                if module["name"] in tags:
+                    module["values"] = {"tag": tags[module["name"]]}
+            try:
+                await self.ground.cluster.replace(IMPLEMENTATIONS, body)
+            except Conflict:
+                continue
+            return
+
+    async def delete(self) -> None:
+        body = await self.ground.cluster.get(IMPLEMENTATIONS, self.namespace, NAME)
+        await self.ground.cluster.delete(IMPLEMENTATIONS, self.namespace, NAME, uid=body["metadata"]["uid"])
+
+    def implementation(self) -> dict[str, Any] | None:
+        return self.ground.history.object(self.namespace, IMPLEMENTATIONS, NAME)
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        """The Implementation's condition of that type, if it speaks of the present generation."""
+        body = self.implementation() or {"metadata": {}}
+        found = (body.get("status") or {}).get("conditions") or []
+        return next(
+            (
+                condition
+                for condition in found
+                if condition["type"] == kind and condition["observedGeneration"] == body["metadata"].get("generation")
+            ),
+            {},
+        )
+
+    def states(self) -> dict[str, str]:
+        status = (self.implementation() or {}).get("status") or {}
+        return {module["name"]: module["state"] for module in status.get("modules") or []}
+
+    def tag(self, module: str) -> str:
+        body = self.ground.history.object(self.namespace, DEPLOYMENTS, f"{NAME}-{module}")
+        return image_tag(body) if body else ""
+
+    async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait until the condition holds; False when it did not in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():  # noqa: ASYNC110 (the history is fed by several watches)
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            return False
+        return True
+
+
+Step = Callable[[Customer], Awaitable[None]]
+
+
+async def nothing(_customer: Customer) -> None:
+    """Nothing is there before."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`prepare` runs before faults are armed, and `ready` ends it; `act` after, and `converged` ends that."""
+
+    name: str
+    waves: dict[str, int]
+    act: Step
+    converged: Callable[[Customer], bool]
+    prepare: Step = nothing
+    ready: Callable[[Customer], bool] = lambda _customer: True
+
+
+SIX = {"a1": 1, "a2": 1, "a3": 1, "b1": 2, "b2": 2, "c1": 3}
+THREE = {"a": 1, "b": 2, "c": 3}
+
+
+def implementation(waves: dict[str, int], **spec: Any) -> dict[str, Any]:
+    modules = [
+        {"name": name, "wave": wave, "chart": {"configMapRef": {"name": "chart"}}, "values": {"tag": "v1"}}
+        for name, wave in waves.items()
+    ]
+    return {
+        "apiVersion": IMPLEMENTATIONS.api_version,
+        "kind": IMPLEMENTATIONS.kind,
+        "metadata": {"name": NAME},
+        "spec": {
+            "customer": {"code": "customer", "name": "Customer"},
+            "rollout": {"maxParallel": MAX_PARALLEL},
+            "modules": modules,
+        }
+        | spec,
+    }
+
+
+def check(target: dict[str, str], **metric: Any) -> dict[str, Any]:
+    """A gate before `a` may be live, measured once a second."""
+    source = {"kubernetes": {"measure": "Availability"}}
+    measured = {"name": "available", "source": source, "target": target, "interval": "1s", "minSamples": 2} | metric
+    return {
+        "apiVersion": ACCEPTANCE_CHECKS.api_version,
+        "kind": ACCEPTANCE_CHECKS.kind,
+        "metadata": {"name": "gate"},
+        "spec": {
+            "implementationRef": {"name": NAME},
+            "modules": ["a"],
+            "gate": "ConfigurationReady",
+            "metrics": [measured],
+        },
+    }
+
+
+def is_ready(customer: Customer) -> bool:
+    return customer.condition("Ready").get("status") == "True" and set(customer.states().values()) == {"Accepted"}
+
+
+async def install_six(customer: Customer) -> None:
+    await customer.create(implementation(SIX))
+
+
+async def install_three(customer: Customer) -> None:
+    await customer.create(implementation(THREE))
+
+
+async def upgrade(customer: Customer) -> None:
+    await customer.set_tags(a="v2", b="v2", c="v2")
+
+
+def is_upgraded(customer: Customer) -> bool:
+    return is_ready(customer) and {customer.tag(module) for module in THREE} == {"v2"}
+
+
+async def install_for_rollback(customer: Customer) -> None:
+    body = implementation(THREE, rollout={"maxParallel": MAX_PARALLEL, "onFailure": "Rollback"})
+    body["spec"]["modules"][1]["timeout"] = "6s"
+    await customer.create(body)
+
+
+async def upgrade_badly(customer: Customer) -> None:
+    await customer.set_tags(a="v2", b="bad", c="v2")
+
+
+def is_rolled_back(customer: Customer) -> bool:
+    return customer.states().get("b") == "RolledBack" and customer.condition("Stalled").get("status") == "True"
+
+
+async def install_for_deletion(customer: Customer) -> None:
+    await customer.create(implementation(THREE, deletionPolicy="Uninstall"))
+
+
+async def delete(customer: Customer) -> None:
+    await customer.delete()
+
+
+async def install_with_gate(customer: Customer) -> None:
+    await customer.create(check({"atLeast": "100"}))
+    await customer.create(implementation(THREE))
+
+
+async def install_with_shut_gate(customer: Customer) -> None:
+    await customer.create(check({"atLeast": "101"}, onBreach="Fail"))
+    await customer.create(implementation(THREE))
+
+
+def is_held(customer: Customer) -> bool:
+    return customer.condition("Stalled").get("reason") == "CheckNotPassed"
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("install", SIX, install_six, is_ready),
+        Workload("upgrade", THREE, upgrade, is_upgraded, install_three, is_ready),
+        Workload("rollback", THREE, upgrade_badly, is_rolled_back, install_for_rollback, is_ready),
+        Workload(
+            "deletion",
+            THREE,
+            delete,
+            lambda customer: customer.implementation() is None,
+            install_for_deletion,
+            is_ready,
+        ),
+        Workload("gate-passing", THREE, install_with_gate, is_ready),
+        Workload("gate-failing", THREE, install_with_shut_gate, is_held),
+    )
+}
