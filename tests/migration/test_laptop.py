@@ -151,7 +151,11 @@ def test_status_follows_a_run_from_nothing_to_its_certificate(laptop, world):
     laptop.answer("run", manifest)
     answer = laptop.answer("status", manifest)[1]
     assert (answer["outcome"], answer["counts"]["loaded"], answer["counts"]["balanced"]) == ("Succeeded", 10, True)
-    code, output, _ = laptop.call("certificate", manifest, "--connection", f"erp-db={laptop.uri}")
+    certificate = ("certificate", manifest, "--connection", f"erp-db={laptop.uri}")
+    code, page, _ = laptop.call(*certificate, "--format", "html")
+    assert code == 0
+    assert "<h1>数据迁移证书</h1>" in page
+    code, output, _ = laptop.call(*certificate)
     assert (code, json.loads(output)["run"]) == (0, answer["run"])
 
 

@@ -25,6 +25,7 @@ import yaml
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
 from pilotage.migration import ledger, quarantine_file
 from pilotage.migration.certificate import certificate_digest
+from pilotage.migration.certificate_page import LANGUAGES, certificate_page
 from pilotage.migration.connection import use_connection
 from pilotage.migration.counting import run_result
 from pilotage.migration.database import Connection, connect
@@ -162,12 +163,18 @@ def certificate(arguments: argparse.Namespace) -> None:
     run = run_identifier(arguments)
     with connect() as connection:
         known = _known_run(connection, run)
-        found = connection.execute("select certificate from mig.run where run_id = %s", (run,)).fetchone()
+        found = connection.execute(
+            "select certificate, to_char(finished_at, 'YYYY-MM-DD HH24:MI:SS TZH:TZM') from mig.run where run_id = %s",
+            (run,),
+        ).fetchone()
     if not found or found[0] is None:
         raise Halt("NotCertified", f"run {run} has no certificate: it is {known.state}")
     if certificate_digest(found[0]) != known.certificate_digest:
         raise Halt("CertificateAltered", f"the certificate of run {run} is not the one that was written")
-    sys.stdout.write(json.dumps(found[0], ensure_ascii=False, indent=2) + "\n")
+    if arguments.format == "html":
+        sys.stdout.write(certificate_page(found[0], str(known.certificate_digest), found[1], arguments.language))
+    else:
+        sys.stdout.write(json.dumps(found[0], ensure_ascii=False, indent=2) + "\n")
 
 
 def quarantine_export(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -247,6 +254,11 @@ def _load_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chunk-rows", type=int, default=DEFAULT_CHUNK_ROWS)
 
 
+def _certificate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("json", "html"), default="json", help="html: a page to print and sign")
+    parser.add_argument("--language", choices=LANGUAGES, default=LANGUAGES[0], help="of the page; default: zh-CN")
+
+
 def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("csv", "xlsx"), default="csv")
     parser.add_argument("--output", type=Path, default=Path("quarantine"), help="folder; default: quarantine")
@@ -262,7 +274,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "look": Command("what is in a file: encoding, columns, defects, and a mapping", look.run, (look.add_arguments,)),
     "run": Command("plan, work and report in one process", run_all, _LOAD, in_words),
     "status": Command("where a run stands", status, _RUN, in_words),
-    "certificate": Command("print the certificate of a run that succeeded", certificate, _RUN),
+    "certificate": Command("print the certificate of a run that succeeded", certificate, (*_RUN, _certificate_options)),
     "quarantine export": Command(
         "write rejected rows into files that Excel opens", quarantine_export, (_run_options, _export_options)
     ),
