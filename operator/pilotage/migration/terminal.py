@@ -47,7 +47,7 @@ def in_words(answer: Mapping[str, Any]) -> str:
     counts = answer.get("counts", {})
     if counts:
         numbers = ", ".join(f"{name} {counts.get(name, 0):,}" for name in COUNTS if counts.get(name) or name == "read")
-        lines.append(numbers + (" (balanced)" if counts.get("balanced") else " (not balanced yet)"))
+        lines.append(numbers + (" (balanced)" if counts.get("balanced") else " (not balanced)"))
     for check in answer.get("checks", []):
         mark = "passed" if check["passed"] else "FAILED"
         lines.append(

@@ -60,6 +60,8 @@ def test_a_damaged_line_asks_which_encoding_was_meant_and_names_both_places(tmp_
     reason, message = refusal(write_bytes(tmp_path, raw))
     assert reason == "EncodingUnproven"
     assert "line 42, byte offset" in message
+    assert "UTF-8 (42 of 42 lines fail" in message
+    assert "GB18030 (1 fail" in message
     assert "most likely GB18030" in message
     assert "--encoding GB18030" in message
 

@@ -170,6 +170,15 @@ def test_hostile_headers_and_values_stay_quoted_text(tmp_path):
     assert "drop table party;" not in proposal.to_sql()
 
 
+def test_a_header_that_is_named_in_a_note_cannot_leave_its_comment(tmp_path):
+    found = look_at(write(tmp_path, 'code,"a\nspec: {x}\x1b[2J"', *(f"K{number},1" for number in range(20))))
+    proposal = proposal_of(found, target=target(code=Column("code", "text", "text")), table="party")
+    assert any("spec: {x}" in note for note in proposal.notes)
+    text = to_yaml(found, proposal)
+    assert yaml.safe_load(text) == proposal.to_manifest()
+    assert "\x1b" not in text
+
+
 @settings(deadline=None)
 @given(st.text())
 def test_what_is_printable_fits_on_one_line_of_a_terminal(text):

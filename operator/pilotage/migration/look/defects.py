@@ -20,7 +20,6 @@ TITLES: Final = {
     "W_CHECK_DIGIT": "18-digit numbers whose check digit is wrong",
     "W_CONTROL": "control characters",
     "W_FULLWIDTH": "full-width digits, letters or blanks",
-    "W_LINE_END": "line ends of another kind than the first",
     "W_MIXED_DATES": "dates in another form than most of the column",
     "W_MOJIBAKE": "text that was once read in the wrong encoding",
     "W_NULL_WORD": "words that stand for an empty value",

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -188,7 +189,7 @@ def check_rows(block: Block, layout: Layout, verdict: Verdict, tally: Tally, log
     delimiter, delimiters = layout.delimiter.encode(), len(layout.header) - 1
     lines = block.raw.removesuffix(b"\n").split(b"\n")
     tally.records += len(lines)
-    if all(line.count(delimiter) == delimiters for line in lines) and delimiters:
+    if delimiters and set(map(methodcaller("count", delimiter), lines)) == {delimiters}:
         return
     for record in block.records():
         if record.blank:

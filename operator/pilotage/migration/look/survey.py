@@ -65,10 +65,19 @@ class Verdict:
 
 
 def survey_bytes(path: Path, declared: Encoding, progress: Progress = lambda _bytes: None) -> ByteSurvey:
-    """Read the whole file once; `progress` hears how many bytes were read.
+    """Read the whole file; `progress` hears how many bytes were read.
 
+    Of an encoding that is not declared only the first damaged line is looked for, as long as another one is whole;
+    when none is, the file is read once more to count them all.
     Raises Halt for a file that is no text, that is empty, or that has a line longer than MAX_LINE_BYTES.
     """
+    found = _survey(path, declared, frozenset({declared}), progress)
+    if declared is Encoding.AUTO and all(damage.lines for damage in found.damage.values()):
+        return _survey(path, declared, frozenset(found.damage), progress)
+    return found
+
+
+def _survey(path: Path, declared: Encoding, counted: frozenset[Encoding], progress: Progress) -> ByteSurvey:
     candidates = sorted({Encoding.UTF_8, Encoding.GB18030} | ({declared} - {Encoding.AUTO}))
     found = ByteSurvey(damage={candidate: Damage() for candidate in candidates})
     log = DefectLog()
@@ -79,11 +88,11 @@ def survey_bytes(path: Path, declared: Encoding, progress: Progress = lambda _by
                 _refuse_binary(path, block)
             buffer = rest + block
             cut = buffer.rfind(b"\n") + 1
-            _survey_lines(path, buffer[:cut], found, log)
+            _survey_lines(path, buffer[:cut], found, counted, log)
             rest = buffer[cut:]
             _refuse_long(path, rest, found)
             progress(len(block))
-        _survey_lines(path, rest, found, log)
+        _survey_lines(path, rest, found, counted, log)
     if not found.size:
         raise Halt("SourceEmpty", f"{path.name} is empty")
     found.defects = log.list()
@@ -107,20 +116,21 @@ def _refuse_long(path: Path, raw: bytes, found: ByteSurvey) -> None:
         )
 
 
-def _survey_lines(path: Path, raw: bytes, found: ByteSurvey, log: DefectLog) -> None:
+def _survey_lines(path: Path, raw: bytes, found: ByteSurvey, counted: frozenset[Encoding], log: DefectLog) -> None:
     """Take whole lines into account: block by block while nothing is wrong, line by line where something is."""
     if not raw:
         return
     lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
-    broken = {candidate for candidate in found.damage if not raw.isascii() and not _reads(raw, candidate)}
+    tried = [one for one, damage in found.damage.items() if one in counted or damage.lines == 0]
+    broken = {candidate for candidate in tried if not raw.isascii() and not _reads(raw, candidate)}
     odd = len(raw.translate(None, _CONTROLS)) != len(raw)
     crlf, newlines, returns = raw.count(b"\r\n"), raw.count(b"\n"), raw.count(b"\r")
-    mixed = bool(crlf and newlines - crlf) or returns > crlf or bool(newlines - crlf and found.crlf)
-    if len(raw) <= MAX_LINE_BYTES and not (broken or odd or mixed):
-        found.foreign_lines += 0 if raw.isascii() else sum(not line.isascii() for line in raw.split(b"\n"))
+    pieces = raw.split(b"\n")
+    if not (broken or odd or max(map(len, pieces)) > MAX_LINE_BYTES):
+        found.foreign_lines += len(pieces) - sum(map(bytes.isascii, pieces))
     else:
         offset = found.size
-        for number, line in enumerate(raw.split(b"\n"), start=found.lines + 1):
+        for number, line in enumerate(pieces, start=found.lines + 1):
             _refuse_long(path, line, found)
             _survey_line(line, Place(number, offset), found, broken, log)
             offset += len(line) + 1

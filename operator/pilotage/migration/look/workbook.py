@@ -13,12 +13,6 @@ from pilotage.migration.look.propose import Proposal
 from pilotage.migration.look.show import distinct_text, facts, length_text, values_text
 
 MAX_CELL: Final = 32_767
-_PLAIN: Final = {
-    "strings_to_formulas": False,
-    "strings_to_urls": False,
-    "strings_to_numbers": False,
-    "constant_memory": True,
-}
 
 
 def write_sheets(path: Path, sheets: Iterable[tuple[str, Sequence[str], Iterable[Sequence[Any]]]]) -> None:
@@ -27,7 +21,7 @@ def write_sheets(path: Path, sheets: Iterable[tuple[str, Sequence[str], Iterable
         import xlsxwriter
     except ImportError as error:
         raise Halt("ConsoleMissing", "a workbook needs XlsxWriter: pip install 'pilotage[console]'") from error
-    with xlsxwriter.Workbook(str(path), dict(_PLAIN)) as book:
+    with xlsxwriter.Workbook(str(path), {"constant_memory": True}) as book:
         bold = book.add_format({"bold": True})
         for name, header, rows in sheets:
             sheet = book.add_worksheet(name)
