@@ -148,7 +148,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0: done; 42: cannot succeed; 43: over the error budget; 44: rejected; 143: told to stop; 1: try again.
+    0: done; 42: cannot succeed; 43: paused, a person has to decide; 44: rejected; 143: told to stop; 1: try again.
     """
     chosen = parse(arguments)
     signal.signal(signal.SIGTERM, _terminate)
