@@ -26,7 +26,6 @@ from pilotage.migration.errors import EXIT_BAD_PLAN, EXIT_TERMINATED, EXIT_TRANS
 from pilotage.migration.plan import DEFAULT_CHUNK_ROWS, make_plan
 from pilotage.migration.probe import Probe, run_probe
 from pilotage.migration.termination import write_termination
-from pilotage.migration.worker import WorkerSettings, work
 
 OUTCOMES = {"succeeded": "Succeeded", "rejected": "Rejected", "paused": "Paused", "failed": "Failed"}
 
@@ -90,6 +89,9 @@ def plan(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def load(arguments: argparse.Namespace) -> dict[str, Any]:
     """Work until the run has ended."""
+    # Here, because polars takes most of a second to load and only a worker needs it: planning and probing do not.
+    from pilotage.migration.worker import WorkerSettings, work
+
     owner = f"{socket.gethostname()}/{os.environ.get('JOB_COMPLETION_INDEX', '0')}/{os.getpid()}"
     settings = WorkerSettings(
         run_identifier(arguments), owner, arguments.source_root, arguments.lease, report=_print_progress

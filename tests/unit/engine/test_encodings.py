@@ -97,6 +97,17 @@ def test_damage_is_isolated_to_its_line_with_place_and_bytes(damaged, encoding, 
     assert reject.code == "E_ENCODING"
     place = int(reject.message.split()[2].rstrip(":"))
     assert data[place - 1000 :].hex(" ").upper().startswith(reject.value)
+    assert bytes.fromhex(reject.value) in damaged + end
+
+
+@pytest.mark.parametrize("delimiter", ["\t", "|", ";"])
+def test_a_delimiter_divides_characters_and_not_bytes(delimiter):
+    # A character of GBK whose second byte is that of a vertical bar.
+    fields = ["億", "張", "x|y" if delimiter != "|" else "xy"]
+    assert "億".encode("gbk")[1:] == b"|"
+    data = delimiter.join(fields).encode("gbk") + b"\n"
+    block = read_block(data, Layout(Encoding.GBK, delimiter, 3), offset=0, line=1)
+    assert block.texts.row(0)[1:] == tuple(fields)
 
 
 def test_a_tail_cut_off_in_the_middle_of_a_character_costs_the_last_line_only():
