@@ -16,9 +16,9 @@ def world(server, tmp_path) -> World:
     return found
 
 
-def refused(world: World, command: str = "plan") -> tuple[str, str]:
+def refused(world: World, command: str = "plan", expected: int = 42) -> tuple[str, str]:
     code, answer = world.call(command)
-    assert code == 42, answer
+    assert code == expected, answer
     assert world.query("select count(*) from party") == [(0,)]
     return answer["reason"], answer["message"]
 
@@ -88,11 +88,11 @@ def test_auto_takes_a_byte_order_mark_off(world):
     assert world.call("run")[1]["counts"]["loaded"] == 10
 
 
-def test_auto_refuses_a_file_that_is_neither_and_names_both_places(world):
+def test_auto_pauses_at_a_file_that_is_neither_and_names_both_places(world):
     path = world.folder / "客户.csv"
     path.write_bytes(path.read_bytes() + b"K1,\xff\xff,A,1,\r\n")
     world.spec["source"]["encoding"] = "auto"
-    reason, message = refused(world)
+    reason, message = refused(world, expected=43)
     assert reason == "EncodingUnproven"
     assert "line 12" in message
 

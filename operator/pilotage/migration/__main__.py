@@ -35,7 +35,6 @@ from pilotage.migration.plan import DEFAULT_CHUNK_ROWS, ObjectPlan, make_plan
 from pilotage.migration.probe import Probe, run_probe
 from pilotage.migration.terminal import in_words, live_progress
 from pilotage.migration.termination import write_termination
-from pilotage.migration.worker import WorkerSettings, work
 
 OUTCOMES = {"succeeded": "Succeeded", "rejected": "Rejected", "paused": "Paused", "failed": "Failed"}
 
@@ -82,6 +81,9 @@ def plan(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def load(arguments: argparse.Namespace) -> dict[str, Any]:
     """Work until the run has ended."""
+    # Here, because polars takes most of a second to load and only a worker needs it: planning and probing do not.
+    from pilotage.migration.worker import WorkerSettings, work
+
     owner = f"{socket.gethostname()}/{os.environ.get('JOB_COMPLETION_INDEX', '0')}/{os.getpid()}"
     run = run_identifier(arguments)
     with live_progress() as hear:
@@ -307,7 +309,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0: done; 42: cannot succeed; 43: over the error budget; 44: rejected; 143: told to stop; 1: try again.
+    0: done; 42: cannot succeed; 43: paused, a person has to decide; 44: rejected; 143: told to stop; 1: try again.
     """
     chosen = parse(arguments)
     signal.signal(signal.SIGTERM, _terminate)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pilotage.api.v1alpha1.migrationjob import Encoding
-from pilotage.migration.errors import Halt
+from pilotage.migration.errors import Halt, Undecided
 
 CODECS: Final = {Encoding.UTF_8: "utf-8", Encoding.GB18030: "gb18030", Encoding.GBK: "gbk"}
 BYTE_ORDER_MARKS: Final = {Encoding.UTF_8: b"\xef\xbb\xbf", Encoding.GB18030: b"\x84\x31\x95\x33"}
@@ -114,8 +114,8 @@ def _decodes(block: bytes, candidate: Encoding) -> bool:
 def prove(path: Path, declared: Encoding) -> Proof:
     """The encoding of the whole file.
 
-    `auto` takes UTF-8 when every line is valid, else GB18030 when every line is valid, else raises Halt. A declared
-    encoding may fail on single lines, which are quarantined later; Halt is raised when it fails on the header or on
+    `auto` takes UTF-8 when every line is valid, else GB18030 when every line is valid, else raises Undecided. What is
+    declared may fail on single lines, which are quarantined later; Halt is raised when it fails on the header or on
     many lines, or when the file is plainly UTF-8 and something else was declared.
     """
     candidates = {Encoding.UTF_8, Encoding.GB18030} | ({declared} - {Encoding.AUTO})
@@ -123,7 +123,7 @@ def prove(path: Path, declared: Encoding) -> Proof:
     utf8, gb = found.damage[Encoding.UTF_8], found.damage[Encoding.GB18030]
     if declared is Encoding.AUTO:
         if utf8.lines and gb.lines:
-            raise Halt(
+            raise Undecided(
                 "EncodingUnproven",
                 f"{path.name} is neither UTF-8 (first fault: {utf8}) nor GB18030 (first fault: {gb}) throughout: "
                 "repair it, or declare source.encoding; then lines that cannot be read are quarantined",

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 EXIT_TRANSIENT: Final = 1
 EXIT_BAD_PLAN: Final = 42
-EXIT_BUDGET: Final = 43
+EXIT_PAUSED: Final = 43
 EXIT_REJECTED: Final = 44
 EXIT_TERMINATED: Final = 143
 
@@ -27,7 +27,14 @@ class Halt(Exception):
 class BudgetExceeded(Halt):
     """More rows were quarantined than the error budget allows."""
 
-    exit_code = EXIT_BUDGET
+    exit_code = EXIT_PAUSED
+    outcome = "Paused"
+
+
+class Undecided(Halt):
+    """Somebody who knows the source has to say something first."""
+
+    exit_code = EXIT_PAUSED
     outcome = "Paused"
 
 

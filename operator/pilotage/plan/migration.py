@@ -199,7 +199,8 @@ def _plan_failed(status: MigrationJobStatus, facts: MigrationJobFacts) -> Migrat
     answer = found.answer or {}
     reason = str(answer.get("reason") or "PlanFailed")
     message = str(answer.get("message") or found.pod_problem or found.failure or "the Job of stage plan failed")
-    return _end(status, MigrationPhase.FAILED, reason, message, {}, facts)
+    phase = MigrationPhase.PAUSED if answer.get("outcome") == "Paused" else MigrationPhase.FAILED
+    return _end(status, phase, reason, message, {}, facts)
 
 
 def _conclude(status: MigrationJobStatus, facts: MigrationJobFacts) -> MigrationDecision:

@@ -137,10 +137,11 @@ def test_rejected_and_paused_are_kept_apart_and_carry_the_engine_s_words(outcome
     assert (condition(decision, "Stalled")["reason"], condition(decision, "Stalled")["message"]) == (reason, "why")
 
 
-def test_a_plan_that_cannot_be_made_fails_with_the_engine_s_reason():
-    plan = StageFacts(failed=True, answer={"outcome": "Failed", "reason": "TargetTableMissing", "message": "table x"})
+@pytest.mark.parametrize(("outcome", "reason"), [("Failed", "TargetTableMissing"), ("Paused", "EncodingUnproven")])
+def test_a_plan_that_cannot_be_made_ends_with_the_engine_s_outcome_and_reason(outcome, reason):
+    plan = StageFacts(failed=True, answer={"outcome": outcome, "reason": reason, "message": "why"})
     decision = decide(facts(stages={Stage.PLAN: plan}))
-    assert (decision.status["phase"], condition(decision)["reason"]) == ("Failed", "TargetTableMissing")
+    assert (decision.status["phase"], condition(decision)["reason"]) == (outcome, reason)
 
 
 def test_workers_that_all_died_leave_a_run_that_can_be_resumed():

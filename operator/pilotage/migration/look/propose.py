@@ -98,6 +98,7 @@ class Proposal:
                         {"name": f"total-{number}", "object": name, "type": "ControlTotal", "field": field}
                         for number, field in enumerate(sums, start=1)
                     ),
+                    {"name": f"{name}-stored"[:63].strip("-"), "object": name, "type": "Checksum"},
                 ],
             },
         }
