@@ -76,6 +76,7 @@ def test_the_proposal_is_a_valid_migration_job_and_says_what_it_is_about(tmp_pat
     assert [(check.type.value, check.field) for check in spec.reconcile] == [
         ("RowCount", None),
         ("ControlTotal", "balance"),
+        ("Checksum", None),
     ]
 
 
