@@ -8,6 +8,8 @@ import os
 import random
 import signal
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import kopf
@@ -107,7 +109,6 @@ class Operator:
         self.store = Store(dependents)
         self.stopping = asyncio.Event()
         self.failed = False
-        self.started = False
         self.tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
@@ -134,6 +135,7 @@ class Operator:
                 self.tasks.append(asyncio.create_task(self._lead(elector), name="lease"))
             if not self.stopping.is_set():
                 liveness.watching()
+                self.tasks.append(asyncio.create_task(self._work_when_synced(), name="workers"))
                 await self._watch()
                 if not self.stopping.is_set():
                     logger.error("kopf ended on its own; exiting, so that the pod starts afresh")
@@ -162,29 +164,41 @@ class Operator:
         )
 
     async def _watch(self) -> None:
-        """Let kopf watch until it ends or is asked to. It dies of any error that a stream tells of but 410: begin anew.
+        """Let kopf watch until it is asked to stop. Any error that a stream tells of, but 410, ends it: begin anew.
 
         Raises its error when that happened too often: what every new start brings back is no passing trouble.
         """
         loop = asyncio.get_running_loop()
         deaths: list[float] = []
-        while True:
+        while not self.stopping.is_set():
             try:
-                await kopf.operator(
-                    registry=self._registry(),
-                    settings=kopf_settings(),
-                    standalone=True,
-                    clusterwide=True,
-                    stop_flag=self.stopping,
-                )
+                await self._watch_once(loop)
             except Exception as error:
                 deaths = [death for death in deaths if loop.time() - death < DEATHS_WITHIN] + [loop.time()]
                 if len(deaths) > MOST_DEATHS:
                     raise
                 logger.warning("the watches ended and are opened anew: %s", error)
                 await asyncio.sleep(REOPEN_PAUSE * len(deaths))
+                self.tasks.append(asyncio.create_task(self._sweep_when_reopened(), name="sweep after a reopening"))
             else:
                 return
+
+    async def _watch_once(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One life of kopf, in a thread and loop of its own: when it ends it cancels every task of its loop."""
+        stop = threading.Event()
+        operator = kopf.operator(
+            registry=self._registry(loop), settings=kopf_settings(), standalone=True, clusterwide=True, stop_flag=stop
+        )
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="kopf") as thread:
+            life = loop.run_in_executor(thread, asyncio.run, operator)
+            stopping = asyncio.create_task(self.stopping.wait())
+            try:
+                either: set[asyncio.Future[Any]] = {life, stopping}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stop.set()
+                stopping.cancel()
+            await life
 
     async def _until_stopping(self, waiting: Any) -> None:
         task, stop = asyncio.ensure_future(waiting), asyncio.ensure_future(self.stopping.wait())
@@ -205,37 +219,26 @@ class Operator:
             logger.exception("a bug: the Lease is no longer renewed; exiting before anybody else writes")
             os._exit(3)
 
-    def _registry(self) -> kopf.OperatorRegistry:
+    def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(login)
-        kopf.on.startup(registry=registry)(self._start_workers)
-        kopf.on.cleanup(registry=registry)(self._stop_workers)
+
+        async def pass_on(type: str | None, body: Any, param: Resource, **_: Any) -> None:  # noqa: A002 (kopf's name)
+            loop.call_soon_threadsafe(self._observe, param, type, dict(body))
+
         for kind in WATCHED:
             watch = kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, param=kind)
-            watch(self._observe)  # type: ignore[arg-type]  # kopf passes what a handler names
+            watch(pass_on)  # type: ignore[arg-type]  # kopf passes what a handler names
         return registry
 
-    async def _observe(self, type: str | None, body: Any, param: Resource, **_: Any) -> None:  # noqa: A002 (kopf's name)
-        for key in self.store.observe(param, type, dict(body)):
+    def _observe(self, kind: Resource, event: str | None, body: dict[str, Any]) -> None:
+        for key in self.store.observe(kind, event, body):
             self.queue.add(key)
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
-
-    async def _start_workers(self, **_: Any) -> None:
-        # kopf puts its own handlers in place of ours a moment after this; with them a clean stop looks like a crash.
-        asyncio.get_running_loop().call_later(0.1, self._listen_for_signals)
-        if not self.started:
-            self.started = True
-            self.tasks.append(asyncio.create_task(self._work_when_synced(), name="workers"))
-        else:
-            self.tasks.append(asyncio.create_task(self._sweep_when_reopened(), name="sweep after a reopening"))
-
-    async def _stop_workers(self, **_: Any) -> None:
-        if self.stopping.is_set():
-            self.queue.shut_down()
 
     async def _work_when_synced(self) -> None:
         try:
@@ -332,7 +335,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = UNBOUNDED_BACKOFFS
     settings.watching.inactivity_timeout = 35.0
     settings.watching.server_timeout = 30
-    # With a number kopf kills the process so long after it ended, also when it is started anew.
+    # With a number kopf kills its thread's process so long after it ended, also when it is started anew.
     settings.process.ultimate_exiting_timeout = None
     for name, selector in SELECTORS.items():
         settings.watching.label_selectors[name] = selector

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.ground import Ground
-from tests.faults.oracles import Reference, judge
+from tests.faults.oracles import OWN_SECRET, OWN_WRITES, Reference, judge
 from tests.faults.plan import OF_EVENTS, Fault, Plan, Trigger
 from tests.faults.runner import NotPrepared, Run, run
 from tests.faults.wire import WRITES
@@ -22,6 +22,7 @@ LANES = 6
 LIVENESS = 45.0
 SLOW = {Fault.BLACK_HOLE: 45.0, Fault.EVENT_DROPPED: 15.0}
 OUTAGE = 20.0
+HELM_PAUSE = 20.0  # an action of helm that is struck once more has waited for 15 s before
 # Of these many alike, a few stand for the rest.
 MOST_OF_A_KIND = 30
 ON_WRITES = (
@@ -87,14 +88,15 @@ async def learn(ground: Ground, names: Iterable[str]) -> dict[str, Reference]:
 def plans_for(name: str, reference: Reference) -> list[Plan]:
     """Every single fault on what both runs without faults did."""
     plans: list[Plan] = []
-    for (trigger, is_write), times in sorted(_common(reference).items(), key=repr):
-        for nth in range(1, min(times, MOST_OF_A_KIND) + 1):
+    for (trigger, is_write), count in sorted(_common(reference).items(), key=repr):
+        for nth in range(1, min(count, MOST_OF_A_KIND) + 1):
             here = Trigger(trigger.verb, trigger.resource, trigger.name.replace(".", r"\."), nth)
             for fault in ON_WRITES if is_write else ON_READS:
                 plans.append(Plan(name, fault, here))
             if is_write:
-                plans.append(Plan(name, Fault.CONFLICT, here, times=5))
-                plans.append(Plan(name, Fault.SERVER_ERROR, here, times=5))
+                times = 5 if trigger.resource in OWN_WRITES or trigger.name == OWN_SECRET else 2
+                plans.append(Plan(name, Fault.CONFLICT, here, times=times))
+                plans.append(Plan(name, Fault.SERVER_ERROR, here, times=times))
                 plans.append(Plan(name, Fault.OUTAGE, here, seconds=OUTAGE))
                 if trigger.name.startswith("sh.helm.release") or trigger.verb == "patch":
                     plans.append(Plan(name, Fault.KILL_HELM, here))
@@ -139,7 +141,8 @@ def in_turn(plans: Iterable[Plan], seed: int) -> deque[Plan]:
 async def run_plan(ground: Ground, plan: Plan, reference: Reference) -> Result:
     """Run one plan and judge it."""
     begun = time.monotonic()
-    patience = 2 * reference.seconds + plan.seconds * plan.times + SLOW.get(plan.fault, 0.0) + LIVENESS
+    struck = plan.seconds * plan.times + HELM_PAUSE * (plan.times - 1) + SLOW.get(plan.fault, 0.0)
+    patience = 2 * reference.seconds + struck + LIVENESS
     try:
         found = await run(ground, WORKLOADS[plan.workload], plan, patience)
     except NotPrepared as error:

@@ -17,10 +17,10 @@ from tests.support.builders import an_implementation
 from tests.support.world import World
 
 
-def test_kopf_keeps_no_memory_of_its_own_and_has_no_change_handler() -> None:
+async def test_kopf_keeps_no_memory_of_its_own_and_has_no_change_handler() -> None:
     """The null storages are safe only while nothing but events is handled."""
     operator = Operator(Settings(leader_election=False))
-    registry = operator._registry()
+    registry = operator._registry(asyncio.get_running_loop())
     assert len(list(registry._watching.get_all_handlers())) == len(WATCHED)
     for kind in (registry._changing, registry._spawning, registry._indexing):
         assert list(kind.get_all_handlers()) == []
@@ -66,9 +66,7 @@ async def test_what_was_deleted_while_the_watches_were_closed_is_found_soon(monk
     operator = Operator(Settings(leader_election=False))
     operator.cluster = World(lambda: datetime(2026, 11, 23, tzinfo=UTC))  # type: ignore[assignment]
     operator.store.observe(IMPLEMENTATIONS, "ADDED", an_implementation(metadata={"resourceVersion": "7"}))
-    operator.started = True
-    await operator._start_workers()
-    await asyncio.gather(*operator.tasks)
+    await operator._sweep_when_reopened()
     assert operator.store.list(IMPLEMENTATIONS) == []
     assert await operator.queue.get() == Key(IMPLEMENTATIONS.plural, "huasheng", "erp")
 

@@ -65,6 +65,8 @@ def configure_logging(level: str | None = None) -> None:
     logging.captureWarnings(capture=True)
     # kopf tells of every stream that it opens and every object that it sees.
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # In its thread it warns that it hears no signals; the operator hears them.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     sys.excepthook = _log_uncaught
 
 
