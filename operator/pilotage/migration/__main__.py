@@ -81,7 +81,9 @@ def plan(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def load(arguments: argparse.Namespace) -> dict[str, Any]:
     """Work until the run has ended."""
-    # Here, because polars takes most of a second to load and only a worker needs it: planning and probing do not.
+    # One worker, one core: `parallelism` is there for more. Polars reads this when it is loaded, which is here, because
+    # it takes most of a second and planning and probing do not need it.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from pilotage.migration.worker import WorkerSettings, work
 
     owner = f"{socket.gethostname()}/{os.environ.get('JOB_COMPLETION_INDEX', '0')}/{os.getpid()}"
