@@ -190,8 +190,8 @@ class FaultProxy:
             if answer.status != 200:
                 return web.Response(status=answer.status, body=await answer.read(), headers=passed_on(answer.headers))
             stream = web.StreamResponse(status=200, headers={"Content-Type": answer.headers["Content-Type"]})
-            await stream.prepare(incoming)
             with contextlib.suppress(ConnectionError, aiohttp.ClientError), self._open(incoming):
+                await stream.prepare(incoming)
                 async for line in answer.content:
                     if not await self._pass_event(incoming, stream, request, line):
                         break
