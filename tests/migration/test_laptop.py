@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pty
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -47,6 +49,24 @@ class Laptop:
         process = self.start(*arguments)
         output, errors = process.communicate(timeout=90)
         return process.returncode, output, errors
+
+    def at_terminal(self, *arguments: str) -> tuple[int, str]:
+        """Exit code, and everything that a person sees."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pilotage.migration", *arguments, "--connection", f"erp-db={self.uri}"],
+            cwd=self.world.folder,
+            env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "TERM": "xterm", "COLUMNS": "120"},
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # Linux ends a terminal that nobody writes to any more with an error.
+            while found := os.read(ours, 65536):
+                seen += found
+        os.close(ours)
+        return process.wait(timeout=90), seen.decode()
 
     def answer(self, *arguments: str) -> tuple[int, dict]:
         code, output, errors = self.call(*arguments, "--connection", f"erp-db={self.uri}")
@@ -138,6 +158,32 @@ def test_the_same_command_takes_up_a_paused_run_after_the_file_was_repaired(lapt
     assert (code, answer["outcome"], answer["counts"]["quarantined"]) == (43, "Paused", 1)
     world.write([row(1), row(2)])
     assert laptop.answer("run", laptop.manifest())[1]["counts"]["loaded"] == 2
+
+
+def test_a_person_at_a_terminal_sees_a_bar_and_reads_words(laptop, world):
+    world.write([row(number) for number in range(1, 51)] + [row(51, YE="x")])
+    code, seen = laptop.at_terminal("run", laptop.manifest())
+    assert code == 0
+    for expected in (
+        "━",
+        "51 rows",
+        "Succeeded: Reconciled",
+        "read 51, loaded 50, quarantined 1 (balanced)",
+        "E_TYPE in YE",
+    ):
+        assert expected in seen
+    assert '"counts"' not in seen
+
+
+def test_a_person_at_a_terminal_reads_why_a_run_stopped(laptop, world):
+    world.spec["errorBudget"] = {"rows": 0}
+    world.write([row(1, YE="x")])
+    code, seen = laptop.at_terminal("run", laptop.manifest())
+    assert code == 43
+    assert "Paused: ErrorBudgetExceeded: object customers: 1 rows quarantined of 1 read" in seen
+    world.query("drop table party cascade")
+    code, seen = laptop.at_terminal("run", laptop.manifest())
+    assert (code, "Failed: TargetTableMissing: table public.party" in seen) == (42, True)
 
 
 def test_status_follows_a_run_from_nothing_to_its_certificate(laptop, world):

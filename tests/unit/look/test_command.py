@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -15,6 +16,15 @@ from pilotage.migration.__main__ import main
 from tests.unit.look.files import write, write_bytes
 
 ROWS = [f"K{number:03},华升{number},{number}.50" for number in range(30)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def signals():
+    """A process of its own would end with its handlers; this one goes on to other tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
