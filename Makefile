@@ -92,7 +92,6 @@ test: ## everything, fast checks first
 	$(MAKE) --no-print-directory check
 	$(MAKE) --no-print-directory test-unit
 	$(MAKE) --no-print-directory test-light
-	$(MAKE) --no-print-directory test-faults
 	$(MAKE) --no-print-directory test-migration
 	$(MAKE) --no-print-directory test-e2e
 

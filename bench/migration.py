@@ -70,7 +70,7 @@ class Measurement:
         spec = self.folder / "spec.json"
         spec.write_text(json.dumps(specification(rows, bad_rows)))
         command = [sys.executable, "-m", "pilotage.migration"]
-        options = ["--run-id", "bench", "--spec", str(spec), "--source-root", str(self.folder)]
+        options = ["--run-id", "bench", str(spec), "--source-root", str(self.folder)]
         planning = self.take("engine", [*command, "plan", *options])
         begun = time.time()
         working = self.take("engine", *([[*command, "work", *options]] * self.workers))
