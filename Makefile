@@ -93,6 +93,7 @@ test: ## everything, fast checks first
 	$(MAKE) --no-print-directory test-unit
 	$(MAKE) --no-print-directory test-light
 	$(MAKE) --no-print-directory test-migration
+	$(MAKE) --no-print-directory test-faults
 	$(MAKE) --no-print-directory test-e2e
 
 .PHONY: bench

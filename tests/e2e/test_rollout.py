@@ -104,9 +104,10 @@ def test_deletion_uninstalls_in_reverse_order_when_the_policy_says_so(customer: 
     order: list[str] = []
 
     def gone() -> bool:
+        ended = customer.kubectl.find("implementation", "erp") is None
         there = set(customer.releases())
         order.extend(name for name in ("erp-finance", "erp-core") if name not in there and name not in order)
-        return customer.kubectl.find("implementation", "erp") is None
+        return ended
 
     customer.wait("the Implementation is gone", gone)
     assert customer.releases() == {}

@@ -62,8 +62,8 @@ class Revision:
 
     @property
     def is_rollback(self) -> bool:
-        """Whether this revision is a return to an earlier one. Helm says so in the description alone."""
-        return self.description.startswith("Rollback to ")
+        """Whether this revision is a return to an earlier one, or was to be. Helm says so in the description alone."""
+        return self.description.startswith("Rollback ")
 
     @property
     def is_pending(self) -> bool:
@@ -98,17 +98,17 @@ def release_state(facts: ReleaseFacts, desired_input: str, attempt: str) -> Rele
         return ReleaseState.ABSENT
     if newest.is_pending:
         return ReleaseState.OUT_OF_DATE if facts.acting else ReleaseState.LOCKED
-    wanted = newest.input == desired_input
+    # A way back leads away from what was tried before it, also when it was cut off and has to be taken again.
+    tried = next((found for found in reversed(facts.revisions) if not found.is_rollback), newest)
+    was_tried = tried.input == desired_input and tried.attempt == attempt
     if newest.status == "failed":
-        final = wanted and newest.attempt == attempt and not tells_of_outage(newest.description)
+        if newest.is_rollback and tells_of_outage(newest.description):
+            return ReleaseState.FAILED if was_tried else ReleaseState.OUT_OF_DATE
+        final = newest.input == desired_input and newest.attempt == attempt and not tells_of_outage(newest.description)
         return ReleaseState.FAILED if final else ReleaseState.OUT_OF_DATE
-    if wanted:
+    if newest.input == desired_input:
         return ReleaseState.IN_SYNC
-    if newest.is_rollback and len(facts.revisions) > 1:
-        before = facts.revisions[-2]
-        if before.input == desired_input and before.attempt == attempt:
-            return ReleaseState.ROLLED_BACK
-    return ReleaseState.OUT_OF_DATE
+    return ReleaseState.ROLLED_BACK if newest.is_rollback and was_tried else ReleaseState.OUT_OF_DATE
 
 
 def input_digest(chart_digest: str, values_digest: str) -> str:

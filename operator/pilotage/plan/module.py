@@ -210,6 +210,8 @@ def _failed(
         and good is not None
         and any(revision.revision == good.revision for revision in module.release.revisions)
     )
+    if module.interruption:
+        return ModuleView(ModuleState.FAILED, module.interruption.reason, module.interruption.message, acting=True)
     desired = module.desired.input if module.desired else ""
     if on_failure is OnFailure.ROLLBACK and good and known and good.input_digest != desired:
         wants = Action(ActionKind.ROLLBACK, _release_of(module), spec.name, revision=good.revision)

@@ -72,6 +72,28 @@ def test_a_failure_is_taken_up_again_with_another_input_or_attempt(wanted, attem
     assert state(revision(1, "failed", wanted), attempt=attempt) is ReleaseState.OUT_OF_DATE
 
 
+CUT_OFF = 'Rollback "core" failed: the server was unable to return a response in the time allotted'
+
+
+@pytest.mark.parametrize("left", ["failed", "superseded"], ids=["failed in Helm", "never healthy"])
+def test_a_way_back_that_was_cut_off_is_taken_again_and_not_the_way_forth(left):
+    before = revision(1, "superseded", OTHER), revision(2, left)
+    assert state(*before, revision(3, "failed", OTHER, description=CUT_OFF)) is ReleaseState.FAILED
+    twice = [revision(number, "failed", OTHER, description=CUT_OFF) for number in (3, 4)]
+    assert state(*before, *twice) is ReleaseState.FAILED
+
+
+def test_a_way_back_that_succeeded_at_the_second_time_is_one():
+    records = revision(1, "superseded", OTHER), revision(2, "failed"), revision(3, "failed", OTHER, description=CUT_OFF)
+    assert state(*records, revision(4, "deployed", OTHER, description="Rollback to 1")) is ReleaseState.ROLLED_BACK
+
+
+def test_a_way_back_that_was_cut_off_does_not_keep_another_input_or_attempt_from_being_tried():
+    records = revision(1, "superseded", OTHER), revision(2, "failed"), revision(3, "failed", OTHER, description=CUT_OFF)
+    assert state(*records, attempt="1f") is ReleaseState.OUT_OF_DATE
+    assert release_state(ReleaseFacts("core", records), "c" * 40, "0") is ReleaseState.OUT_OF_DATE
+
+
 def rolled_back(attempt: str = "0") -> tuple[Revision, ...]:
     return (
         revision(1, "superseded", OTHER),

@@ -86,6 +86,15 @@ def test_an_action_that_an_outage_cut_off_is_waited_for_and_stalls_nothing() -> 
     assert condition(decision, "Stalled") is None
 
 
+def test_a_rollback_that_an_outage_cut_off_is_not_started_again_at_once() -> None:
+    failed = a_release(a_revision(wanted="i1", status="failed", description="quota exceeded"))
+    cut_off = replace(module_facts(failed), interruption=Problem("ClusterUnreachable", "timed out"))
+    body = an_implementation(a_module("core"), rollout={"onFailure": "Rollback"})
+    decision = decide(facts(body, {"core": cut_off}))
+    assert decision.actions == ()
+    assert (states(decision)["core"], reasons(decision)["core"]) == ("Failed", "ClusterUnreachable")
+
+
 def test_without_migrations_a_module_is_never_called_migrating() -> None:
     _, path = settle(facts(an_implementation(a_module("core")), {"core": running()}))
     assert "Migrating" not in [found["core"] for found in path]
