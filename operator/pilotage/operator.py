@@ -9,8 +9,9 @@ import random
 import signal
 import sys
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import kopf
 
@@ -61,6 +62,7 @@ RECONCILERS: dict[str, Reconcile] = {
     MIGRATION_JOBS.plural: migrationjob.reconcile,
     ACCEPTANCE_CHECKS.plural: acceptancecheck.reconcile,
 }
+Found = TypeVar("Found")
 FIRST_SYNC_DEADLINE = 120.0
 # An API server that comes up or is overloaded tells every stream of an error, for a minute or two.
 DEATHS_WITHIN = 300.0
@@ -110,17 +112,11 @@ class Operator:
         self.stopping = asyncio.Event()
         self.failed = False
         self.tasks: list[asyncio.Task[None]] = []
+        self.delivery: Delivery | None = None
 
     async def run(self) -> int:
         """Run until a signal, the loss of the Lease, or the end of kopf. The exit code is 0 only after a signal."""
         self.cluster = await connect(observe_request=self.metrics.observe_request)
-        self.context = Context(
-            cluster=self.cluster,
-            store=self.store,
-            settings=self.settings,
-            wake=self.queue.add,
-            delivery=await self._delivery(),
-        )
         liveness = Liveness(self.queue)
         health = await serve_health(self.settings.health_port, liveness)
         metrics = await serve_metrics(self.metrics, self.settings.metrics_port)
@@ -128,24 +124,33 @@ class Operator:
         elector = LeaseElector(
             self.cluster, namespace=self.settings.namespace, name="pilotage", identity=self.settings.identity
         )
+        self.cluster.fence(elector.lapsed)
         try:
             if self.settings.leader_election:
                 await self._until_stopping(elector.acquire())
-                self.metrics.set_leader(leading=True)
-                self.tasks.append(asyncio.create_task(self._lead(elector), name="lease"))
             if not self.stopping.is_set():
-                liveness.watching()
-                self.tasks.append(asyncio.create_task(self._work_when_synced(), name="workers"))
-                await self._watch()
-                if not self.stopping.is_set():
-                    logger.error("kopf ended on its own; exiting, so that the pod starts afresh")
-                    self.failed = True
+                await self._serve(elector, liveness)
         finally:
             await self._shut_down(elector)
             await health.cleanup()
             await metrics.cleanup()
             await self.cluster.close()
         return 1 if self.failed else 0
+
+    async def _serve(self, elector: LeaseElector, liveness: Liveness) -> None:
+        """Watch and work. Whoever does not lead never comes here and writes nothing, not even the key."""
+        if self.settings.leader_election:
+            self.metrics.set_leader(leading=True)
+            self.tasks.append(asyncio.create_task(self._lead(elector), name="lease"))
+        self.delivery = await self._until_stopping(self._delivery())
+        if self.delivery is None:
+            return
+        liveness.watching()
+        self.tasks.append(asyncio.create_task(self._work_when_synced(self.delivery), name="workers"))
+        await self._watch()
+        if not self.stopping.is_set():
+            logger.error("kopf ended on its own; exiting, so that the pod starts afresh")
+            self.failed = True
 
     async def _delivery(self) -> Delivery:
         settings = self.settings
@@ -200,14 +205,15 @@ class Operator:
                 stopping.cancel()
             await life
 
-    async def _until_stopping(self, waiting: Any) -> None:
+    async def _until_stopping(self, waiting: Coroutine[Any, Any, Found]) -> Found | None:
+        """What it waits for, or None when the operator is asked to stop first."""
         task, stop = asyncio.ensure_future(waiting), asyncio.ensure_future(self.stopping.wait())
-        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
             task.cancel()
-            return
-        stop.cancel()
-        task.result()
+            stop.cancel()
 
     async def _lead(self, elector: LeaseElector) -> None:
         try:
@@ -240,7 +246,7 @@ class Operator:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
 
-    async def _work_when_synced(self) -> None:
+    async def _work_when_synced(self, delivery: Delivery) -> None:
         try:
             await self._first_sync()
         except (ApiError, TimeoutError):
@@ -249,8 +255,9 @@ class Operator:
             self.stopping.set()
             return
         logger.info("the cluster was seen whole; %d workers start", self.settings.workers)
+        context = Context(self.cluster, self.store, self.settings, wake=self.queue.add, delivery=delivery)
         workers = [
-            asyncio.create_task(work(self.queue, self.context, RECONCILERS, self.metrics.observe_reconcile))
+            asyncio.create_task(work(self.queue, context, RECONCILERS, self.metrics.observe_reconcile))
             for _ in range(self.settings.workers)
         ]
         self.tasks += [
@@ -305,8 +312,9 @@ class Operator:
         for task in self.tasks:
             if task.get_name() != "lease":
                 task.cancel()
-        await self.context.rollout.engine.close()
-        self.context.rollout.renderer.close()
+        if self.delivery:
+            await self.delivery.engine.close()
+            self.delivery.renderer.close()
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

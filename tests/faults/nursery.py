@@ -42,8 +42,11 @@ class Offspring:
 class Nursery:
     """The nursery as the runs see it."""
 
-    async def start(self) -> None:
-        """Raises FileNotFoundError without setpriv, which ends the nursery with this process."""
+    async def start(self, environment: dict[str, str] | None = None) -> None:
+        """Add variables to the environment of all that it bears.
+
+        Raises FileNotFoundError without setpriv, which ends the nursery with this process.
+        """
         setpriv = shutil.which("setpriv")
         if setpriv is None:
             msg = "setpriv (package util-linux) is missing"
@@ -51,6 +54,7 @@ class Nursery:
         self._process = await asyncio.create_subprocess_exec(
             setpriv, "--pdeathsig", "KILL", sys.executable, "-m", "tests.faults.nursery",
             cwd=REPOSITORY, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            env=os.environ | (environment or {}),
         )  # fmt: skip
         self._ends: dict[int, asyncio.Future[int]] = defaultdict(asyncio.get_running_loop().create_future)
         self._born: asyncio.Queue[int] = asyncio.Queue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ def write_summary(run: Run, reference: Reference) -> Iterator[str]:
     wanted = _without_revisions(reference.counts)
     unlocked = Counter(
         _without_revision(place)
-        for place, status in _ended_records(run)
+        for place, status in _ended_records(run.changes)
         if status.startswith("pending-") and run.plan is not None
     )
     repeated = Counter(_without_revision(place) for place in failed_attempts(run.objects))
@@ -134,7 +134,7 @@ def wave_order(run: Run, _reference: Reference) -> Iterator[str]:
 def parallelism(run: Run, _reference: Reference) -> Iterator[str]:
     """No more actions at once than the rollout allows."""
     acting: set[str] = set()
-    for change in _records(run):
+    for change in _records(run.changes):
         release = change.body["metadata"]["labels"]["name"]
         pending = change.kind != "DELETED" and revision_of(change.body, with_manifest=False).is_pending
         (acting.add if pending else acting.discard)(release)
@@ -157,9 +157,13 @@ def monotone_status(run: Run, _reference: Reference) -> Iterator[str]:
 
 
 def exactly_once(run: Run, _reference: Reference) -> Iterator[str]:
+    return each_input_once(run.changes)
+
+
+def each_input_once(changes: Iterable[Change]) -> Iterator[str]:
     """Each input of a release is deployed by one revision, and that one is made once; returns are not counted."""
     deployed: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for change in _records(run):
+    for change in _records(changes):
         revision = revision_of(change.body, with_manifest=False)
         if change.kind != "DELETED" and revision.status == "deployed" and not revision.is_rollback:
             metadata = change.body["metadata"]
@@ -220,8 +224,8 @@ ORACLES: tuple[Oracle, ...] = (
 )  # fmt: skip
 
 
-def _records(run: Run) -> Iterator[Change]:
-    return (change for change in run.changes if change.body.get("type") == RECORD)
+def _records(changes: Iterable[Change]) -> Iterator[Change]:
+    return (change for change in changes if change.body.get("type") == RECORD)
 
 
 def _without_revision(place: Place) -> Place:
@@ -239,7 +243,7 @@ def _without_revisions(counts: Counter[tuple[str, str, str]]) -> Counter[tuple[s
 
 def _ended_records(run: Run) -> Iterator[tuple[Place, str]]:
     """Deleted records, with the state that they were in."""
-    for change in _records(run):
+    for change in _records(run.changes):
         if change.kind == "DELETED":
             yield change.place, revision_of(change.body, with_manifest=False).status
 

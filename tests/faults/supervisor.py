@@ -40,6 +40,7 @@ class Supervisor:
         """Start it against the API server at that URL, and keep it running until `stop`."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         self._kubeconfig.write_text(kubeconfig(url))
+        self._stopping = False
         self._process = await self._spawn()
         self._task = asyncio.create_task(self._keep_running())
 
@@ -49,6 +50,18 @@ class Supervisor:
             self._planned = True
             self.kills += 1
             self._process.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it stands still, and its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on as if no time had passed."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process and not self._process.ended.done():
+            os.kill(self._process.pid, number)
 
     def kill_helm(self) -> None:
         """SIGKILL to the helm processes of the operator, which lives on."""

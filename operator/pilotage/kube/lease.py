@@ -36,7 +36,7 @@ class LeaseElector:
         identity: str,
         lease_duration: float = 15.0,
         renew_deadline: float = 10.0,
-        retry_period: float = 2.0,
+        retry_period: float = 1.0,
         monotonic: Callable[[], float] | None = None,
     ) -> None:
         self._cluster = cluster
@@ -50,6 +50,10 @@ class LeaseElector:
         self._seen: tuple[str, float] = ("", 0.0)
         self._held: dict[str, Any] | None = None
         self._renewed = 0.0
+
+    def lapsed(self) -> bool:
+        """Whether the Lease was ours and was not renewed in time. A process that stood still learns of it by this."""
+        return self._held is not None and self._monotonic() - self._renewed >= self._renew_deadline
 
     async def acquire(self) -> None:
         """Return once the Lease is ours."""

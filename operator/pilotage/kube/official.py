@@ -55,6 +55,11 @@ class OfficialCluster:
     def __init__(self, api: official.ApiClient, observe_request: ObserveRequest | None = None) -> None:
         self._api = api
         self._observe = observe_request or (lambda _method, _code: None)
+        self._lapsed: Callable[[], bool] = lambda: False
+
+    def fence(self, lapsed: Callable[[], bool]) -> None:
+        """Refuse to send anything but reads once `lapsed` holds: another may have begun to write."""
+        self._lapsed = lapsed
 
     @property
     def configuration(self) -> Any:
@@ -219,6 +224,8 @@ class OfficialCluster:
         raise AssertionError(method)
 
     async def _once(self, method: str, path: str, headers: dict[str, str], body: Any, query: Query) -> bytes:
+        if method != "GET" and self._lapsed():
+            raise Unavailable(0, "LeaseLapsed", "the Lease was not renewed in time: nothing is written any more")
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 _, url, sent, content, _ = await self._api.param_serialize(
