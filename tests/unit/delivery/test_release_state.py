@@ -62,7 +62,7 @@ def test_a_failure_with_the_wanted_input_is_final():
         "etcdserver: leader changed",
         "the server is currently unable to handle the request",
         'deployments.apps "erp-core" is forbidden: RBAC: clusterrole.rbac.authorization.k8s.io "deployer" not found',
-        'is forbidden: User "system:serviceaccount:a:b" cannot impersonate-on:serviceaccount:get resource "deployments"',
+        'is forbidden: User "system:serviceaccount:a:b" cannot impersonate-on:serviceaccount:get resource "pods"',
     ],
 )
 def test_a_failure_for_which_the_cluster_was_to_blame_is_taken_up_again(words):
