@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
-from pilotage.delivery.chart import Chart
+from pilotage.delivery.chart import Chart, ChartError
 from pilotage.delivery.command import HelmAction, HelmError
 from pilotage.delivery.helm import HelmEngine
 from pilotage.delivery.records import decode_record, encode_record
@@ -212,9 +212,19 @@ class FakeCharts:
         self._world = world
 
     async def fetch(self, source: Any, namespace: str, account: str) -> Chart:
-        found = await self._world.get(CONFIG_MAPS, namespace, source.config_map_ref.name, acting_as=account)
+        if source.config_map_ref is None:
+            msg = "this world has no registries"
+            raise ChartError("ChartMissing", msg)
+        try:
+            found = await self._world.get(CONFIG_MAPS, namespace, source.config_map_ref.name, acting_as=account)
+        except NotFound as error:
+            raise ChartError("ChartMissing", str(error)) from error
         name, version = found["data"]["name"], found["data"]["version"]
-        return Chart(Path("unused"), name, version, f"sha256:{name}-{version}")
+        digest = f"sha256:{name}-{version}"
+        if source.digest and source.digest != digest:
+            msg = f"the chart's digest is {digest}"
+            raise ChartError("ChartDigestMismatch", msg)
+        return Chart(Path("unused"), name, version, digest)
 
 
 class PlainRenderer:

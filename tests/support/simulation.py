@@ -266,7 +266,7 @@ class Simulation:
             if not seen:
                 yield lambda body=body, good=image not in self.unhealthy: self._run_pods(body, good=good)
         for body in self.world.all(MIGRATION_JOBS):
-            if (body.get("status") or {}).get("phase") != "Succeeded" and self._runs(f"erp-{body['spec']['module']}"):
+            if (body.get("status") or {}).get("phase") != "Succeeded" and self._runs(body["spec"]["module"]):
                 yield lambda body=body: self._report(MIGRATION_JOBS, body, {"phase": "Succeeded"})
         for body in self.world.all(ACCEPTANCE_CHECKS):
             tracks = self._tracks(body)
@@ -327,11 +327,18 @@ class Simulation:
         records = [body for body in self.world.all(SECRETS) if body["metadata"]["labels"].get("name") == release]
         return sorted((revision_of(body, with_manifest=True) for body in records), key=lambda found: found.revision)
 
-    def _runs(self, release: str) -> bool:
-        """Whether the release is deployed with healthy pods, by the world's own truth."""
-        body = self.world.look(DEPLOYMENTS, NAMESPACE, release)
+    def _releases(self) -> dict[str, str]:
+        """Release and module, as the spec has them."""
+        spec = (self.world.look(IMPLEMENTATIONS, NAMESPACE, "erp") or {"spec": {"modules": []}})["spec"]
+        return {module.get("releaseName") or f"erp-{module['name']}": module["name"] for module in spec["modules"]}
+
+    def _runs(self, module: str) -> bool:
+        """Whether the module's release is deployed with healthy pods, by the world's own truth."""
+        release = next((release for release, name in self._releases().items() if name == module), None)
+        body = self.world.look(DEPLOYMENTS, NAMESPACE, release) if release else None
         return bool(
-            body
+            release
+            and body
             and self._newest().get(release) == "deployed"
             and (body.get("status") or {}).get("observedGeneration") == body["metadata"]["generation"]
             and (body["status"]).get("availableReplicas")
@@ -350,7 +357,7 @@ class Simulation:
         """A release record is about to appear: no wave may be overtaken by it."""
         release = record.removeprefix("sh.helm.release.v1.").rpartition(".v")[0]
         body = self.world.look(IMPLEMENTATIONS, NAMESPACE, "erp")
-        name = release.removeprefix("erp-")
+        name = self._releases().get(release, release)
         self.started.append(name)
         known = {module["name"]: module for module in self.modules()}
         if body is None or name not in known:
@@ -368,13 +375,13 @@ class Simulation:
             for c in self.world.all(ACCEPTANCE_CHECKS)
             if c["spec"]["gate"] == "ConfigurationReady" and module in (c["spec"].get("modules") or [module])
         )
-        return self._runs(f"erp-{module}") and migrated and checked
+        return self._runs(module) and migrated and checked
 
     def _watch_limits(self) -> None:
         body = self.world.look(IMPLEMENTATIONS, NAMESPACE, "erp")
         if body is None or body["metadata"].get("deletionTimestamp"):
             return
-        limit = (body["spec"].get("rollout") or {}).get("maxParallel", 3)
+        limit = int((body["spec"].get("rollout") or {}).get("maxParallel", 3))
         mutexes = {f"erp-{module['name']}": module.get("mutex") for module in body["spec"]["modules"]}
         pending = [name for name, status in self._newest().items() if status.startswith("pending-")]
         if len(pending) > limit:
