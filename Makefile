@@ -79,6 +79,10 @@ test-faults: light-programs ## single faults between operator and API server for
 soak-faults: light-programs ## every single fault (hours); writes its result into docs/reliability.md
 	$(PYTHON) -m tests.faults sweep --seed $(SEED) --document docs/reliability.md
 
+.PHONY: test-mutants
+test-mutants: light-programs ## known bugs put into a copy of the code: do the tests notice? (minutes; not in make test)
+	$(PYTHON) -m tests.mutants --document docs/reliability.md
+
 .PHONY: test-migration
 test-migration: venv ## the data engine on a real PostgreSQL
 	$(VENV)/bin/pytest -q -m "postgresql and not embedded"

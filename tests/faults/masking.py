@@ -28,6 +28,8 @@ def flatten(objects: Mapping[Place, Mapping[str, Any]], namespace: str) -> Flat:
         if (resource, name) == ("configmaps", "chart") or body in repeated:
             continue
         essence = _renumbered(_essence(resource, body), repeated)
+        if body.get("type") == RECORD and _deployed_since(body, objects):
+            _supersede(essence)
         text = json.dumps(essence).replace(namespace, "NAMESPACE")
         flat |= dict(_leaves(f"{resource}/{essence['metadata']['name']}", json.loads(TIME.sub("TIME", text))))
     return {path: value for path, value in flat.items() if not DEPENDS_ON_TIME.search(path)}
@@ -47,6 +49,25 @@ def failed_attempts(objects: Mapping[Place, Mapping[str, Any]]) -> list[Place]:
         if " failed: " in decode_record(body)["info"].get("description", "")
         and any(_follows(later["metadata"]["labels"], body["metadata"]["labels"]) for later in records.values())
     ]
+
+
+def _deployed_since(body: Mapping[str, Any], objects: Mapping[Place, Mapping[str, Any]]) -> bool:
+    """Whether a later revision of the release is deployed."""
+    labels = body["metadata"]["labels"]
+    others = (found["metadata"]["labels"] for found in objects.values() if found.get("type") == RECORD)
+    return any(
+        other["name"] == labels["name"]
+        and other["status"] == "deployed"
+        and int(other["version"]) > int(labels["version"])
+        for other in others
+    )
+
+
+def _supersede(essence: dict[str, Any]) -> None:
+    """Helm goes on without a word when it cannot mark the revision before as superseded, and never looks back."""
+    for place in (essence["metadata"]["labels"], essence["record"]["info"]):
+        if place["status"] == "deployed":
+            place["status"] = "superseded"
 
 
 def _follows(later: Mapping[str, str], labels: Mapping[str, str]) -> bool:

@@ -76,7 +76,7 @@ def write_summary(run: Run, reference: Reference) -> Iterator[str]:
     wanted = _without_revisions(reference.counts)
     unlocked = Counter(
         _without_revision(place)
-        for place, status in _ended_records(run.changes)
+        for place, status in _ended_records(run)
         if status.startswith("pending-") and run.plan is not None
     )
     repeated = Counter(_without_revision(place) for place in failed_attempts(run.objects))

@@ -6,18 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.faults.sweep import Sweep
-
-BEGIN, END = "<!-- sweep: begin -->", "<!-- sweep: end -->"
+from tests.support.pages import write_between
 
 
 def write_table(page: Path, found: Sweep, *, seed: int, minutes: float | None) -> None:
-    """Put the run's figures between the page's two marks. Raises ValueError when they are not there."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        msg = f"{page} has no place for the table: {BEGIN} and {END} are missing"
-        raise ValueError(msg)
-    page.write_text(f"{before}{BEGIN}\n{table(found, seed=seed, minutes=minutes)}\n{END}{after}")
+    """Put the run's figures into the page. Raises ValueError when it has no place for them."""
+    write_between(page, "sweep", table(found, seed=seed, minutes=minutes))
 
 
 def table(found: Sweep, *, seed: int, minutes: float | None) -> str:

@@ -181,6 +181,17 @@ async def test_a_renewal_whose_answer_comes_after_the_deadline_ends_the_leadersh
         await asyncio.wait_for(one.hold(), 10)
 
 
+async def test_a_leader_that_stood_still_knows_that_its_lease_lapsed_before_anything_else_happens() -> None:
+    world = Faulty()
+    one = elector(world, renew_deadline=10.0, monotonic=lambda: world.now)
+    assert not one.lapsed()
+    await one.acquire()
+    world.now = 9.0
+    assert not one.lapsed()
+    world.now = 10.0
+    assert one.lapsed()
+
+
 async def test_a_foreign_holder_ends_the_leadership_at_once() -> None:
     world = Faulty()
     one = elector(world)

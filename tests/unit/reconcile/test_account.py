@@ -10,7 +10,7 @@ from pilotage.kube.client import Forbidden
 from pilotage.kube.resources import SERVICE_ACCOUNTS, Resource
 from pilotage.kube.store import Store
 from pilotage.reconcile.account import read_rights
-from pilotage.reconcile.context import Context
+from pilotage.reconcile.context import Context, deployer
 from pilotage.reconcile.dependents import dependents
 from tests.support.clock import VirtualClock
 from tests.support.world import World
@@ -57,3 +57,9 @@ async def test_an_account_of_no_use_gets_its_reason_and_three_lines(
     assert (problem and problem.reason) == reason
     if problem:
         assert problem.message.count("kubectl -n huasheng create ") == 3
+
+
+def test_nobody_acts_as_an_account_without_a_name():
+    with pytest.raises(ValueError, match="serviceAccountName is empty"):
+        deployer("huasheng", "")
+    assert deployer("huasheng", "pilotage-deployer") == "system:serviceaccount:huasheng:pilotage-deployer"
