@@ -41,12 +41,13 @@ class LightCluster:
         self._port = ReservedPort()
         # The store's socket needs a short path, whatever the caller's directory is called.
         self._sockets = Path(tempfile.mkdtemp(prefix="pilotage-"))
+        self.etcd_socket = self._sockets / "etcd"
         authority = Authority(directory / "certificates")
         plane = make_control_plane(
             directory,
             authority,
             etcd_data=directory / "etcd",
-            etcd_socket=self._sockets / "etcd",
+            etcd_socket=self.etcd_socket,
             address=ADDRESS,
             port=self._port.number,
             admin_kubeconfig=self.kubeconfig,
@@ -57,6 +58,7 @@ class LightCluster:
         self._api = ApiClient(self.kubeconfig)
         self._etcd = Child("etcd", plane.etcd_command(), directory / "etcd.log")
         self._api_server = Child("kube-apiserver", plane.api_server_command(), directory / "kube-apiserver.log")
+        self._has_controllers = True
         self._controllers = Child(
             "kube-controller-manager",
             plane.controller_manager_command(),
@@ -84,6 +86,11 @@ class LightCluster:
             child.stop()
         shutil.rmtree(self._sockets, ignore_errors=True)
         self._port.release()
+
+    def stop_controllers(self) -> None:
+        """End the controllers for good, for whoever reports the state of workloads instead of them."""
+        self._has_controllers = False
+        self._controllers.stop()
 
     def kill_api_server(self) -> None:
         """SIGKILL the API server; the store and the controllers live on."""
@@ -116,7 +123,7 @@ class LightCluster:
                 if not child.is_alive():
                     raise Refusal(f"{child.name} of the light cluster ended; its log says:\n{child.last_words()}")
             # The controllers give up when the API server is away for long.
-            if self._controllers.has_ended():
+            if self._has_controllers and self._controllers.has_ended():
                 self._controllers.start()
             if wait_until(condition, 0.5, 0.05):
                 return

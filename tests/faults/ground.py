@@ -73,7 +73,7 @@ class Ground:
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._light.start)
         # Its controllers would rewrite what the simulated kubelet reports.
-        await asyncio.to_thread(self._light._controllers.stop)
+        await asyncio.to_thread(self._light.stop_controllers)
         self.cluster = await connect(str(self._light.kubeconfig))
         self.upstream = Upstream(self._light.url, self._session())
         await self._install()
@@ -134,6 +134,20 @@ class Ground:
         except (NotFound, Unavailable):
             return False
         return True
+
+    async def restart_api_server(self) -> None:
+        """Kill the API server, let the store forget what was before, and start the server again.
+
+        A watch that was open before is told 410: the store no longer has what it asks for, nor the new server's cache.
+        """
+        await asyncio.to_thread(self._light.kill_api_server)
+        store = aiohttp.UnixConnector(path=str(self._light.etcd_socket))
+        async with aiohttp.ClientSession("http://localhost", connector=store) as session:
+            async with session.post("/v3/kv/range", json={"key": "AA=="}) as answer:
+                revision = (await answer.json(content_type=None))["header"]["revision"]
+            async with session.post("/v3/kv/compaction", json={"revision": revision, "physical": True}) as answer:
+                answer.raise_for_status()
+        await asyncio.to_thread(self._light.restart_api_server)
 
     async def make_namespace(self, namespace: str) -> None:
         """Namespace, account, rights and chart of one customer; returns when the rights hold."""

@@ -27,6 +27,10 @@ RECORDED = (IMPLEMENTATIONS, ACCEPTANCE_CHECKS, DEPLOYMENTS, CONFIG_MAPS, SECRET
 Place = tuple[str, str]
 
 
+class Hole(RuntimeError):
+    """The API server no longer knows what happened since."""
+
+
 @dataclass(frozen=True)
 class Change:
     """One change: ADDED, MODIFIED or DELETED. One counter gives all kinds their versions, so they order everything."""
@@ -43,10 +47,14 @@ class Change:
 
 
 class History:
-    """Changes by namespace, from `start` on. Subscribers hear each change at once."""
+    """Changes by namespace, from `start` on. Subscribers hear each change at once.
+
+    `holes`: whether it goes on after a 410 with what is there then; what happened meanwhile is not in it.
+    """
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
+        self.holes = False
         self._changes: dict[str, list[Change]] = defaultdict(list)
         self._subscribers: list[Callable[[str, Change], None]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -95,16 +103,30 @@ class History:
                 async with self._upstream.session.get(
                     self._upstream.url + resource.path(), params=query, headers={"Accept-Encoding": "identity"}
                 ) as answer:
+                    # A server that has just begun refuses watches for a moment.
+                    answer.raise_for_status()
                     async for line in answer.content:
                         version = self._take(resource, json.loads(line))
             except (aiohttp.ClientError, OSError):
                 await asyncio.sleep(0.2)
+            except Hole:
+                if not self.holes:
+                    raise
+                version = await self._list(resource)
+
+    async def _list(self, resource: Resource) -> str:
+        async with self._upstream.session.get(self._upstream.url + resource.path()) as answer:
+            found = json.loads(await answer.read())
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
+        for body in found["items"]:
+            self._take(resource, {"type": "MODIFIED", "object": kind | body})
+        return str(found["metadata"]["resourceVersion"])
 
     def _take(self, resource: Resource, event: dict[str, Any]) -> str:
         body, kind = event["object"], event["type"]
         if kind == "ERROR":
             msg = f"the history of {resource.plural} has a hole: {body}"
-            raise RuntimeError(msg)
+            raise Hole(msg)
         metadata = body["metadata"]
         change = Change(int(metadata["resourceVersion"]), kind, resource.plural, metadata["name"], body)
         namespace = metadata["namespace"]

@@ -6,11 +6,14 @@ import asyncio
 import json
 from typing import Any
 
+import aiohttp
+
 from pilotage.kube.resources import DEPLOYMENTS
 from tests.faults.history import Change, History
 from tests.faults.proxy import Upstream
 
 NEVER_READY = "bad"
+AGAIN_AFTER = 0.5
 
 
 class SimulatedKubelet:
@@ -33,8 +36,14 @@ class SimulatedKubelet:
         address = self._upstream.url + DEPLOYMENTS.path(namespace, body["metadata"]["name"], "status")
         content = json.dumps({**body, "status": status_of(body)})
         headers = {"Content-Type": "application/json"}
-        async with self._upstream.session.put(address, data=content, headers=headers) as answer:
-            await answer.read()
+        while True:
+            try:
+                async with self._upstream.session.put(address, data=content, headers=headers) as answer:
+                    if answer.status < 500 and answer.status != 429:
+                        return
+            except aiohttp.ClientError:
+                pass  # the API server is away
+            await asyncio.sleep(AGAIN_AFTER)
 
 
 def image_tag(body: dict[str, Any]) -> str:

@@ -56,6 +56,7 @@ class Upstream:
 class FaultProxy:
     """One operator's way to the API server. Faults strike from `arm` on; the trace is kept from the start.
 
+    `expired` counts the watches that the server itself told of 410.
     kill: ends the operator's process at once, with SIGKILL. kill_helm: its helm processes alone.
     """
 
@@ -65,6 +66,7 @@ class FaultProxy:
         self.trace: list[Traced] = []
         self.events: list[Trigger] = []
         self.fired: float | None = None
+        self.expired = 0
         self._upstream, self._namespace, self._kill, self._kill_helm = upstream, namespace, kill, kill_helm
         self._plan: Plan | None = None
         self._armed_at: float | None = None
@@ -237,6 +239,7 @@ class FaultProxy:
 
     def _strike_event(self, watch: Request, line: bytes) -> Fault | None:
         event = json.loads(line)
+        self.expired += event["type"] == "ERROR" and event["object"].get("code") == 410
         if self._armed_at is None or event["type"] not in {"ADDED", "MODIFIED", "DELETED"}:
             return None
         name = event["object"]["metadata"]["name"]

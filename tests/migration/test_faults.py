@@ -56,6 +56,27 @@ def undisturbed(server, tmp_path_factory):
     return found.target()
 
 
+def test_a_connection_that_is_lost_between_rows_and_ledger_leaves_neither(world, server, undisturbed, monkeypatch):
+    lost: list[str] = []
+    finish_chunk = ledger.finish_chunk
+
+    def lose_once(connection, *arguments):
+        if not lost:
+            lost.append("once")
+            # As when the network goes away: what is not committed is undone by the server.
+            connection.close()
+            raise psycopg.OperationalError
+        finish_chunk(connection, *arguments)
+
+    assert world.call("plan", *SMALL)[0] == 0
+    monkeypatch.setattr(ledger, "finish_chunk", lose_once)
+    for name, value in server.environment(world.database).items():
+        monkeypatch.setenv(name, value)
+    assert work(WorkerSettings(world.run, "one", world.folder, lease=5.0)) == "succeeded"
+    assert lost == ["once"]
+    assert world.target() == undisturbed
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_workers_and_a_crashing_database_change_nothing(world, server, undisturbed, seed):
     chance = random.Random(seed)

@@ -17,6 +17,7 @@ OUTAGE_SIGNS: Final = (
     "timed out", "i/o timeout", "TLS handshake", ": EOF", "unexpected EOF", "no such host", "no route to host",
     "etcdserver", "currently unable to handle", "Too Many Requests", "too many requests", "Internal error occurred",
     "did not complete within", "unable to return a response in the time allotted", "the object has been modified",
+    "an error on the server (",  # what a load balancer answers whose API server is away
     # An API server that has just begun does not know all roles yet, nor who may act as whom, which every pass asks.
     "RBAC: clusterrole.", "RBAC: role.", "cannot impersonate",
 )  # fmt: skip

@@ -61,6 +61,7 @@ def test_a_failure_with_the_wanted_input_is_final():
         "dial tcp 10.96.0.1:443: connect: connection refused",
         "etcdserver: leader changed",
         "the server is currently unable to handle the request",
+        'an error on the server ("502 Bad Gateway") has prevented the request from succeeding',
         'deployments.apps "erp-core" is forbidden: RBAC: clusterrole.rbac.authorization.k8s.io "deployer" not found',
         'is forbidden: User "system:serviceaccount:a:b" cannot impersonate-on:serviceaccount:get resource "pods"',
     ],

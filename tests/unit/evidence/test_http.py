@@ -162,6 +162,7 @@ async def test_a_missing_service_is_an_error_and_nothing_is_asked(server):
     "spec",
     [
         {"type": "ExternalName", "externalName": "example.com", "ports": [{"port": 80}]},
+        {"type": "ExternalName", "externalName": "example.com", "selector": {"app": "web"}, "ports": [{"port": 80}]},
         {"ports": [{"port": 80}]},
         {"selector": {"app": "web"}, "ports": [{"port": 8080}]},
     ],

@@ -165,6 +165,18 @@ async def test_a_job_that_is_there_already_is_taken_up_and_not_made_twice():
     assert forgetful.status["phase"] == "Planning"
 
 
+async def test_a_job_of_that_name_that_belongs_to_somebody_else_is_never_taken_for_ours():
+    room = Room()
+    await room.look()
+    job = room.job(Stage.PLAN)
+    owner = {**job["metadata"]["ownerReferences"][0], "uid": "somebody else"}
+    metadata = {**job["metadata"], "ownerReferences": [owner], "resourceVersion": str(room.cluster.version + 1)}
+    room.store.observe(JOBS, None, {**job, "metadata": metadata})
+    await room.look(after=5)
+    assert room.ready["reason"] == "JobNameTaken"
+    assert sum(plural == "jobs" for plural, _, _ in room.cluster.writes) == 1
+
+
 async def test_the_pods_carry_no_token_and_are_restricted():
     room = Room()
     await room.look()
