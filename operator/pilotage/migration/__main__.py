@@ -205,7 +205,7 @@ def quarantine_replay(arguments: argparse.Namespace) -> dict[str, Any]:
     folder = arguments.fixed.parent
     content, manifest = folder / f"{arguments.object}.replay.csv", folder / f"{arguments.object}.replay.yaml"
     quarantine_file.write_fixed(content, arguments.fixed, plan)
-    spec = quarantine_file.replay_spec(dict(known.plan["spec"]), arguments.object, content.name)
+    spec = quarantine_file.replay_spec(dict(known.plan["spec"]), arguments.object, content.name, plan.delimiter)
     manifest.write_text(yaml.safe_dump({"spec": spec}, allow_unicode=True, sort_keys=False), encoding="utf-8")
     # The rows are part of the run's identity: other repairs are another run, the same ones are never loaded twice.
     digest = hashlib.sha256(f"{run}/{arguments.object}/".encode() + content.read_bytes()).hexdigest()
