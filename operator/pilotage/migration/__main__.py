@@ -26,7 +26,7 @@ from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
 from pilotage.migration import ledger, quarantine_file
 from pilotage.migration.certificate import certificate_digest
 from pilotage.migration.certificate_page import LANGUAGES, certificate_page
-from pilotage.migration.connection import use_connection
+from pilotage.migration.connection import use_connection, use_source
 from pilotage.migration.counting import run_result
 from pilotage.migration.database import Connection, connect
 from pilotage.migration.errors import EXIT_BAD_PLAN, EXIT_TERMINATED, EXIT_TRANSIENT, Halt, Terminated
@@ -247,7 +247,8 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=URI",
-        help="the target's connection; default: the PG* variables, which also fill what the URI leaves out",
+        help="the target's connection, or a live source's; default: the variables PG* (which also fill what the "
+        "target's URI leaves out) and SOURCE_*",
     )
 
 
@@ -319,7 +320,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS[chosen.command]
     try:
         if getattr(chosen, "connection", None):
-            use_connection(chosen.connection, _spec(chosen).target.connection)
+            spec = _spec(chosen)
+            use_connection(chosen.connection, spec.target.connection)
+            if spec.source.connection:
+                use_source(chosen.connection, spec.source.connection)
         _answer(command, command.act(chosen))
     except Halt as halt:
         _answer_halt(chosen, command, halt)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pilotage.api.v1alpha1.migrationjob import Encoding, MigrationJobSpec, MigrationObject, spec_problem
+from pilotage.api.v1alpha1.migrationjob import Consistency, Encoding, MigrationJobSpec, MigrationObject, spec_problem
 from pilotage.migration import ledger
 from pilotage.migration.conversion import Column
 from pilotage.migration.database import Connection, require_columns, require_references
@@ -53,6 +53,7 @@ class ObjectPlan:
     staging: str
     form: Form = Form.CSV
     kept: bool = False
+    consistency: Consistency | None = None
 
     def line_texts(self, raw: bytes) -> list[str]:
         """The texts of one record, in the order of the header. Raises Refused, csv.Error and UnicodeDecodeError."""
@@ -86,6 +87,7 @@ class ObjectPlan:
             "staging": self.staging,
             "form": self.form.value,
             "kept": self.kept,
+            "consistency": self.consistency.value if self.consistency else None,
         }
 
     @staticmethod
@@ -97,6 +99,7 @@ class ObjectPlan:
                 "definition": MigrationObject.model_validate(found["definition"]),
                 "encoding": Encoding(found["encoding"]),
                 "form": Form(found["form"]),
+                "consistency": Consistency(found["consistency"]) if found["consistency"] else None,
                 "columns": {name: Column(**column) for name, column in found["columns"].items()},
             }
         )
@@ -123,7 +126,7 @@ def plan_object(
     planned = ObjectPlan(
         found,
         order,
-        found.from_.file,
+        found.from_.file or opened.name,
         opened.encoding,
         opened.delimiter,
         header,
@@ -132,6 +135,7 @@ def plan_object(
         f"r{run.replace('-', '')[:16]}_{order}",
         opened.form,
         kept=opened.content is None or opened.content.packed,
+        consistency=opened.consistency,
     )
     return planned, opened
 
@@ -261,7 +265,9 @@ def make_plan(
         plans.append(planned)
         sources.append(opened)
     content = {"spec": spec.to_manifest(), "objects": [planned.to_json() for planned in plans]}
-    plan_hash = hashlib.sha256(ledger.canonical([content, chunk_rows]).encode()).hexdigest()
+    # What a live database held cannot be told before it is read: each attempt reads it anew.
+    once = attempt if spec.source.connection else ""
+    plan_hash = hashlib.sha256(ledger.canonical([content, chunk_rows, once]).encode()).hexdigest()
     return _record(connection, run, attempt, plan_hash, content, list(zip(plans, sources, strict=True)), chunk_rows)
 
 
@@ -298,14 +304,23 @@ def _record(
             "insert into mig.run (run_id, attempt, plan_hash, plan) values (%s, %s, %s, %s)",
             (run, attempt, plan_hash, Jsonb(content)),
         )
-        for planned, opened in objects:
+        for order, (planned, opened) in enumerate(objects):
             _create_staging(connection, planned)
-            _write_chunks(connection, run, planned, opened, chunk_rows)
+            sha256 = _write_chunks(connection, run, planned, opened, chunk_rows)
+            if not planned.sha256:
+                connection.execute(
+                    "update mig.run set plan = jsonb_set(plan, %s, %s) where run_id = %s",
+                    (["objects", str(order), "sha256"], Jsonb(sha256), run),
+                )
     return "loading"
 
 
-def _write_chunks(connection: Connection, run: str, planned: ObjectPlan, opened: Opened, chunk_rows: int) -> None:
-    """Cut the source into the ledger, a batch at a time: of what is kept there may be more than memory holds."""
+def _write_chunks(connection: Connection, run: str, planned: ObjectPlan, opened: Opened, chunk_rows: int) -> str:
+    """Cut the source into the ledger, a batch at a time: of what is kept there may be more than memory holds.
+
+    Returns the sha256 of the chunks' own.
+    """
+    digest = hashlib.sha256()
     name = planned.definition.name
     chunks: list[tuple[Any, ...]] = []
     parts: list[tuple[Any, ...]] = []
@@ -325,6 +340,7 @@ def _write_chunks(connection: Connection, run: str, planned: ObjectPlan, opened:
 
     def take(chunk: Chunk, data: bytes) -> None:
         one = next(number)
+        digest.update(bytes.fromhex(chunk.sha256))
         chunks.append((run, planned.order, name, one, chunk.low, chunk.high, chunk.line, chunk.sha256))
         if planned.kept:
             parts.append((run, name, one, zlib.compress(data, PART_LEVEL)))
@@ -333,6 +349,7 @@ def _write_chunks(connection: Connection, run: str, planned: ObjectPlan, opened:
 
     cut_source(opened, chunk_rows, take, kept=planned.kept)
     write()
+    return digest.hexdigest()
 
 
 def _create_staging(connection: Connection, planned: ObjectPlan) -> None:

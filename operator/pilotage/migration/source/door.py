@@ -9,7 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from pilotage.api.v1alpha1.migrationjob import Encoding, FileFormat, FileSource, MigrationObject, MigrationSource
+from pilotage.api.v1alpha1.migrationjob import (
+    Consistency,
+    Encoding,
+    FileFormat,
+    FileSource,
+    MigrationObject,
+    MigrationSource,
+)
 from pilotage.migration.conversion import Refused
 from pilotage.migration.encoding import decode, prove
 from pilotage.migration.errors import Halt
@@ -17,6 +24,7 @@ from pilotage.migration.mapping import needed_columns
 from pilotage.migration.records import read_records, split_fields
 from pilotage.migration.source.content import Content, source_path
 from pilotage.migration.source.forms import FORMS, Form, object_texts
+from pilotage.migration.source.live import read_live, source_address
 from pilotage.migration.source.table import Table
 
 MAX_COLUMNS: Final = 2000
@@ -43,7 +51,8 @@ class Opened:
     """A source that was looked at: how its lines are to be read, and what they are.
 
     Exactly one of `content`, with lines from `offset` (bytes, from 0) and `line` (from 1) on, and `table` is given.
-    `sha256` is that of the file as it was handed over.
+    `sha256` is that of the file as it was handed over; of a live database, which has none, it is empty, and
+    `consistency` says what holds its rows together.
     """
 
     name: str
@@ -56,6 +65,7 @@ class Opened:
     offset: int = 0
     line: int = 1
     table: Table | None = field(default=None, repr=False)
+    consistency: Consistency | None = None
 
 
 def format_of(name: str) -> FileFormat:
@@ -64,9 +74,14 @@ def format_of(name: str) -> FileFormat:
 
 
 def open_source(source: MigrationSource, found: MigrationObject, root: Path) -> Opened:
-    """Look at the file of an object: its encoding over all of its bytes, its header. Raises Halt."""
+    """Look at what an object comes from: a file's encoding over all of its bytes, the names of the columns.
+
+    Raises Halt.
+    """
     chosen = found.from_
-    content = Content(source_path(root, chosen.file), chosen.member)
+    if source.connection is not None:
+        return _open_live(source, chosen)
+    content = Content(source_path(root, str(chosen.file)), chosen.member)
     form = chosen.format or source.format or format_of(content.inner)
     if form is FileFormat.FIXED and not chosen.columns:
         raise Halt("SpecInvalid", f"object {found.name}: a file of fixed width needs from.columns")
@@ -77,6 +92,15 @@ def open_source(source: MigrationSource, found: MigrationObject, root: Path) -> 
     table = _read_table(content, form, encoding, chosen)
     _check_width(content.name, table.header)
     return Opened(content.name, Form.ROW, Encoding.UTF_8, ",", table.header, content.digest(), table=table)
+
+
+def _open_live(source: MigrationSource, chosen: FileSource) -> Opened:
+    consistency = source.consistency or Consistency.SNAPSHOT
+    encoding = chosen.encoding or source.encoding
+    table = read_live(source_address(), consistency, chosen.table, chosen.query, chosen.key, encoding)
+    name = f"{source.connection}: {chosen.table or 'query'}"
+    _check_width(name, table.header)
+    return Opened(name, Form.ROW, Encoding.UTF_8, ",", table.header, "", table=table, consistency=consistency)
 
 
 def _read_table(content: Content, form: FileFormat, encoding: Encoding, chosen: FileSource) -> Table:
