@@ -27,7 +27,7 @@ _VARIABLES: Final = {
     "user": "SOURCE_USER",
     "password": "SOURCE_PASSWORD",
 }
-_PORTS: Final = {ConnectionType.POSTGRESQL: 5432, ConnectionType.MYSQL: 3306}
+DEFAULT_PORTS: Final = {ConnectionType.POSTGRESQL: 5432, ConnectionType.MYSQL: 3306}
 _SCHEMES: Final = {
     "postgresql": ConnectionType.POSTGRESQL,
     "postgres": ConnectionType.POSTGRESQL,
@@ -80,7 +80,7 @@ def source_address() -> Address:
     found = {name: os.environ.get(variable, "") for name, variable in _VARIABLES.items()}
     try:
         kind = ConnectionType(found["type"])
-        port = int(found["port"] or _PORTS[kind])
+        port = int(found["port"] or DEFAULT_PORTS[kind])
     except ValueError:
         message = "the source is a connection: give --connection NAME=URI for it, or the variables SOURCE_*"
         raise Halt("ConnectionUnknown", message) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -21,6 +22,30 @@ _TO_SQL: Final[dict[Any, Any]] = {kind: to_sql for kind, to_sql in conversions.i
 _LOST: Final = frozenset({2002, 2003, 2006, 2013, 2055, 1040, 1053, 1152, 1159, 1160, 1161})
 
 
+def _connect(address: Address) -> pymysql.Connection[Cursor]:
+    return pymysql.connect(
+        host=address.host,
+        port=address.port,
+        user=address.user,
+        password=address.password,
+        database=address.database,
+        charset="utf8mb4",
+        connect_timeout=10,
+        read_timeout=3600,
+        autocommit=True,
+        conv=_TO_SQL,
+        local_infile=False,
+    )
+
+
+def server_answer(address: Address) -> str:
+    """The server's version. Raises Halt when it does not answer."""
+    with _errors(str(address)), _connect(address) as connection, connection.cursor() as cursor:
+        cursor.execute("select version()")
+        ((version,),) = cursor.fetchall()
+        return str(version)
+
+
 class MySQLTable:
     """See `live.LiveTable`."""
 
@@ -36,19 +61,7 @@ class MySQLTable:
         self._keys = [_quoted(name) for name in key]
         self._codec = CODECS.get(encoding)
         with _errors(str(address)):
-            self._connection = pymysql.connect(
-                host=address.host,
-                port=address.port,
-                user=address.user,
-                password=address.password,
-                database=address.database,
-                charset="utf8mb4",
-                connect_timeout=10,
-                read_timeout=3600,
-                autocommit=True,
-                conv=_TO_SQL,
-                local_infile=False,
-            )
+            self._connection = _connect(address)
             self._execute("set session transaction read only")
             self._execute("set session transaction isolation level repeatable read")
             self._execute("set session net_write_timeout = 3600")
@@ -140,5 +153,8 @@ def _errors(place: str) -> Iterator[None]:
         if code in _LOST:
             raise Unreachable("SourceUnreachable", f"{place}: {text}") from error
         raise Halt("SourceRefused", f"{place} refuses to be read: {text}") from error
+    except (IndexError, ValueError, TypeError, AssertionError, struct.error) as error:
+        # The driver trusts the server, and takes apart whatever it says.
+        raise Halt("SourceRefused", f"{place} gives answers that are none of MySQL's") from error
     except pymysql.MySQLError as error:
         raise Halt("SourceRefused", f"{place} refuses to be read: {error.args[-1] if error.args else error}") from error
