@@ -100,6 +100,24 @@ def test_a_workbook_that_unpacks_to_gibibytes_is_refused(world):
     assert refused(world, "客户.xlsx")[0] == "SourceTooLarge"
 
 
+def test_a_workbook_with_a_cell_at_the_far_end_is_refused(world):
+    with xlsxwriter.Workbook(world.folder / "客户.xlsx") as book:
+        sheet = book.add_worksheet("客户")
+        sheet.write_row(0, 0, HEADER)
+        sheet.write(1_048_575, 16_383, "x")
+    reason, message = refused(world, "客户.xlsx")
+    assert (reason, "far below" in message) == ("SourceTooLarge", True)
+
+
+def test_a_long_text_that_very_many_cells_share_is_refused(world):
+    with xlsxwriter.Workbook(world.folder / "客户.xlsx") as book:
+        sheet = book.add_worksheet("客户")
+        sheet.write_row(0, 0, HEADER)
+        for number in range(1, 50_000):
+            sheet.write(number, 0, "x" * 32_000)
+    assert refused(world, "客户.xlsx")[0] == "SourceTooLarge"
+
+
 def test_a_header_of_very_many_columns_is_refused(world):
     (world.folder / "客户.csv").write_bytes(b"," * 900_000 + b"\n")
     assert refused(world, "客户.csv")[0] == "TooManyColumns"

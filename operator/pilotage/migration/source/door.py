@@ -111,9 +111,9 @@ def _read_table(content: Content, form: FileFormat, encoding: Encoding, chosen: 
         raise Halt("SpecInvalid", f"{content.name} is a {form} file: say in from.table which table of it is meant")
     match form:
         case FileFormat.XLSX:
-            from pilotage.migration.source.workbook import read_sheet
+            from pilotage.migration.source.workbook_process import read_sheet_apart
 
-            return read_sheet(content, chosen.sheet, chosen.header_row)
+            return read_sheet_apart(content, chosen.sheet, chosen.header_row)
         case FileFormat.PARQUET:
             from pilotage.migration.source.parquet import read_parquet
 

@@ -13,7 +13,6 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, Pass
 
 from pilotage.migration.errors import Halt
 from pilotage.migration.source.cell_errors import cells_in_error
-from pilotage.migration.source.content import Content
 from pilotage.migration.source.lines import READ_BYTES
 from pilotage.migration.source.table import Table, canonical_text
 
@@ -22,23 +21,22 @@ MAX_XML_BYTES: Final = 96 << 20
 MAX_XLS_BYTES: Final = 64 << 20
 
 
-def read_sheet(content: Content, sheet: str | None, header_row: int) -> Table:
+def read_sheet(source: Path | io.BytesIO, name: str, sheet: str | None, header_row: int) -> Table:
     """The sheet of that name, or the first. Raises Halt when it is not there, too large, or no workbook at all."""
-    source: Path | io.BytesIO = io.BytesIO(content.whole("a workbook")) if content.packed else content.path
-    _check_size(source, content.name)
+    _check_size(source, name)
     try:
         workbook: CalamineWorkbook = load_workbook(source)
-        found = _chosen(workbook, sheet, content.name)
+        found = _chosen(workbook, sheet, name)
     except PasswordError as error:
-        raise Halt("SourceUnreadable", f"{content.name} is protected by a password: save it without") from error
+        raise Halt("SourceUnreadable", f"{name} is protected by a password: save it without") from error
     except (CalamineError, OSError) as error:
-        raise Halt("SourceUnreadable", f"{content.name} is no workbook that can be read: {error}") from error
+        raise Halt("SourceUnreadable", f"{name} is no workbook that can be read: {error}") from error
     rows = found.iter_rows()
     head: Sequence[object] | None = None
     for _ in range(header_row):
         head = next(rows, None)
     if head is None:
-        raise Halt("SourceEmpty", f"{content.name}: row {header_row} of sheet {found.name} has no header")
+        raise Halt("SourceEmpty", f"{name}: row {header_row} of sheet {found.name} has no header")
     names = _header(found, [canonical_text(cell) for cell in head], header_row)
     left = found.start[1] if found.start else 0
     errors: dict[int, dict[int, str]] = {}
