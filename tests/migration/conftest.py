@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.mariadb import MariaDB
 from e2e.postgresql import PROGRAMS, PostgreSQL
 
 
@@ -24,6 +25,16 @@ def server() -> Iterator[PostgreSQL]:
             yield running
         finally:
             running.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    with tempfile.TemporaryDirectory(prefix="pilotage-mariadb-", dir="/tmp") as folder:
+        running = MariaDB(Path(folder))
+        try:
+            yield running
+        finally:
+            running.stop()
 
 
 def wait_for(condition, message: str, deadline: float = 60.0) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
 from pilotage.migration import ledger, worker
-from pilotage.migration.chunk import read_chunk
+from pilotage.migration.chunk import read_chunk, read_range
 from pilotage.migration.errors import Terminated
 from pilotage.migration.plan import ObjectPlan
 from pilotage.migration.worker import WorkerSettings, _write_chunk, work
@@ -186,7 +186,9 @@ def test_a_worker_that_overslept_its_lease_is_fenced_off(world, server):
                 found = ledger.read_run(other, world.run)
                 MigrationJobSpec.model_validate(found.plan["spec"])
                 plan = ObjectPlan.from_json(found.plan["objects"][0])
-                _write_chunk(other, world.run, plan, taken, read_chunk(plan, taken, world.folder, []))
+                _write_chunk(
+                    other, world.run, plan, taken, read_chunk(plan, taken, read_range(plan, taken, world.folder), [])
+                )
             with zombie.transaction():
                 assert not ledger.still_held(zombie, world.run, late)
     assert world.call("work")[0] == 0

@@ -24,6 +24,13 @@ CONNECTION_VARIABLES: Final = {
     "PGUSER": "username",
     "PGPASSWORD": "password",
 }
+SOURCE_VARIABLES: Final = {
+    "SOURCE_HOST": "host",
+    "SOURCE_PORT": "port",
+    "SOURCE_DATABASE": "database",
+    "SOURCE_USER": "username",
+    "SOURCE_PASSWORD": "password",
+}
 
 # What Pod Security `restricted` asks of every pod that runs the data engine's image.
 POD_SECURITY: Final = {
@@ -115,6 +122,15 @@ def connection_environment(secret: str) -> list[dict[str, Any]]:
         {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
         for variable, key in CONNECTION_VARIABLES.items()
     ]
+
+
+def source_environment(secret: str, kind: str) -> list[dict[str, Any]]:
+    """The variables through which the data engine is told where a live source is, in the same way."""
+    references = [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for variable, key in SOURCE_VARIABLES.items()
+    ]
+    return [{"name": "SOURCE_TYPE", "value": kind}, *references]
 
 
 def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:

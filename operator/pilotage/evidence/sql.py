@@ -84,7 +84,7 @@ async def measure_sql(
     """Start or read the Job of one connection. A round without samples means: it is under way."""
     result = ProbeRound()
     if secret is None:
-        _fail(result, due, f"connection {connection} is not among the Implementation's connections")
+        _fail(result, due, f"connection {connection} is not among the Implementation's connections of type postgresql")
         return result
     try:
         job = await _find_or_start(setting, connection, secret, number, due)

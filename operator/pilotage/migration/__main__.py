@@ -26,7 +26,7 @@ from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
 from pilotage.migration import ledger, quarantine_file
 from pilotage.migration.certificate import certificate_digest
 from pilotage.migration.certificate_page import LANGUAGES, certificate_page
-from pilotage.migration.connection import use_connection
+from pilotage.migration.connection import use_connection, use_source
 from pilotage.migration.counting import run_result
 from pilotage.migration.database import Connection, connect
 from pilotage.migration.errors import EXIT_BAD_PLAN, EXIT_TERMINATED, EXIT_TRANSIENT, Halt, Terminated
@@ -205,7 +205,7 @@ def quarantine_replay(arguments: argparse.Namespace) -> dict[str, Any]:
     folder = arguments.fixed.parent
     content, manifest = folder / f"{arguments.object}.replay.csv", folder / f"{arguments.object}.replay.yaml"
     quarantine_file.write_fixed(content, arguments.fixed, plan)
-    spec = quarantine_file.replay_spec(dict(known.plan["spec"]), arguments.object, content.name)
+    spec = quarantine_file.replay_spec(dict(known.plan["spec"]), arguments.object, content.name, plan.delimiter)
     manifest.write_text(yaml.safe_dump({"spec": spec}, allow_unicode=True, sort_keys=False), encoding="utf-8")
     # The rows are part of the run's identity: other repairs are another run, the same ones are never loaded twice.
     digest = hashlib.sha256(f"{run}/{arguments.object}/".encode() + content.read_bytes()).hexdigest()
@@ -247,7 +247,8 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=URI",
-        help="the target's connection; default: the PG* variables, which also fill what the URI leaves out",
+        help="the target's connection, or a live source's; default: the variables PG* (which also fill what the "
+        "target's URI leaves out) and SOURCE_*",
     )
 
 
@@ -319,7 +320,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS[chosen.command]
     try:
         if getattr(chosen, "connection", None):
-            use_connection(chosen.connection, _spec(chosen).target.connection)
+            spec = _spec(chosen)
+            use_connection(chosen.connection, spec.target.connection)
+            if spec.source.connection:
+                use_source(chosen.connection, spec.source.connection)
         _answer(command, command.act(chosen))
     except Halt as halt:
         _answer_halt(chosen, command, halt)

@@ -1,15 +1,17 @@
-"""A chunk's bytes into a table of texts, all rows at once; what is not a row of the file's width is set aside."""
+"""A chunk's bytes into a table of texts, CSV all rows at once; what is not a row of the file's width is set aside."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
 
 from pilotage.api.v1alpha1.migrationjob import Encoding
+from pilotage.migration.conversion import Refused
 from pilotage.migration.encoding import decode, to_utf8
 from pilotage.migration.mapping import Reject
 from pilotage.migration.records import MAX_FIELD_LENGTH, Record, read_records, split_fields
@@ -74,6 +76,31 @@ def read_block(data: bytes, layout: Layout, *, offset: int, line: int) -> Block:
     return Block(records, split, rejected, blank)
 
 
+def read_line_block(data: bytes, width: int, read: Callable[[bytes], list[str]], *, offset: int, line: int) -> Block:
+    """The same of lines each of which is a record, by a function that reads one.
+
+    It raises Refused, or UnicodeDecodeError.
+    """
+    raw = io.BytesIO(data).readlines()
+    records = _places(raw, offset, line)
+    rejected: dict[int, Reject] = {}
+    numbers, kept, blank = [], [], 0
+    for number, (one, place) in enumerate(zip(raw, records["offset"], strict=True)):
+        if not one.strip():
+            blank += 1
+            continue
+        try:
+            kept.append(read(one))
+            numbers.append(number)
+        except Refused as refused:
+            rejected[number] = Reject(refused.code, "", "", str(refused))
+        except UnicodeDecodeError as error:
+            rejected[number] = _of_other_encoding(error, one, place, error.encoding)
+    schema = {RECORD: pl.UInt32, **{str(position): pl.String for position in range(width)}}
+    columns = {str(position): [texts[position] for texts in kept] for position in range(width)}
+    return Block(records, pl.DataFrame({RECORD: numbers, **columns}, schema=schema), rejected, blank)
+
+
 def _cut(data: bytes, offset: int, line: int) -> pl.DataFrame:
     """Bytes, place and state of each record. Where every line has its quotes in pairs, lines are records."""
     file = io.BytesIO(data)
@@ -83,6 +110,10 @@ def _cut(data: bytes, offset: int, line: int) -> pl.DataFrame:
         found = list(read_records(file, offset=0, line=line, end=len(data)))
         places = [(record.raw, offset + record.offset, record.line, record.torn) for record in found]
         return pl.DataFrame(places, schema=schema, orient="row")
+    return _places(lines, offset, line)
+
+
+def _places(lines: list[bytes], offset: int, line: int) -> pl.DataFrame:
     raw = pl.Series("raw", lines, dtype=pl.Binary)
     return pl.DataFrame(raw).with_columns(
         offset=pl.col("raw").bin.size().cast(pl.Int64).cum_sum().shift(1, fill_value=0) + offset,
@@ -110,11 +141,14 @@ def _decoded_one_by_one(records: pl.DataFrame, layout: Layout, rejected: dict[in
         try:
             texts.append(decode(raw, layout.encoding))
         except UnicodeDecodeError as error:
-            damaged = raw[error.start : max(error.end, error.start + 1)].hex(" ").upper()
-            place = f"byte offset {offset + error.start}: not {layout.encoding}"
-            rejected[number] = Reject("E_ENCODING", "", damaged, place)
+            rejected[number] = _of_other_encoding(error, raw, offset, layout.encoding)
             texts.append(None)
     return pl.Series("text", texts, dtype=pl.String)
+
+
+def _of_other_encoding(error: UnicodeDecodeError, raw: bytes, offset: int, encoding: str) -> Reject:
+    damaged = raw[error.start : max(error.end, error.start + 1)].hex(" ").upper()
+    return Reject("E_ENCODING", "", damaged, f"byte offset {offset + error.start}: not {encoding}")
 
 
 def _split(table: pl.DataFrame, layout: Layout, rejected: dict[int, Reject]) -> pl.DataFrame:

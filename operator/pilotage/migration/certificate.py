@@ -27,7 +27,10 @@ def write_certificate(connection: Connection, run: str, found: ledger.RunRow, re
         "run": run,
         "planHash": f"sha256:{found.plan_hash}",
         "database": connection.info.dbname,
-        "sources": [{key: plan[key] for key in ("file", "encoding", "sha256")} for plan in found.plan["objects"]],
+        "sources": [
+            {key: plan[key] for key in ("file", "encoding", "sha256", "consistency") if plan[key] is not None}
+            for plan in found.plan["objects"]
+        ],
         "counts": result["counts"],
         "objects": result["objects"],
         "checks": result["checks"],

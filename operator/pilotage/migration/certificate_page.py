@@ -22,6 +22,10 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
         "sources": "Sources",
         "file": "File",
         "encoding": "Encoding",
+        "consistency": "Consistency",
+        "Snapshot": "one transaction's snapshot",
+        "Freeze": "frozen, as the customer declared; row count and greatest key unchanged",
+        "Replica": "stopped replica, as the customer declared; row count and greatest key unchanged",
         "sha256": "SHA-256",
         "identity": "Accounting identity",
         "object": "Object",
@@ -70,6 +74,10 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
         "sources": "数据来源",
         "file": "文件",
         "encoding": "字符编码",
+        "consistency": "一致性",
+        "Snapshot": "单一事务快照",
+        "Freeze": "客户声明停写；行数与最大主键前后一致",
+        "Replica": "客户声明从库已停止复制；行数与最大主键前后一致",
         "sha256": "SHA-256",
         "identity": "行数恒等式",
         "object": "对象",
@@ -156,9 +164,14 @@ def certificate_page(certificate: Mapping[str, Any], digest: str, ended: str, la
         _table([], [[_head(name), _code(value)] for name, value in facts]),
         f"<h2>{escape(text['sources'])}</h2>",
         _table(
-            [text["file"], text["encoding"], text["sha256"]],
+            [text["file"], text["encoding"], text["consistency"], text["sha256"]],
             [
-                [_cell(found["file"]), _cell(found["encoding"]), _code(found["sha256"])]
+                [
+                    _cell(found["file"]),
+                    _cell(found["encoding"]),
+                    _cell(text[found["consistency"]] if "consistency" in found else ""),
+                    _code(found["sha256"]),
+                ]
                 for found in certificate["sources"]
             ],
         ),

@@ -1,4 +1,4 @@
-"""One chunk from bytes to validated rows. No database, no transaction: only the source file is read."""
+"""One chunk from bytes to validated rows. No database, no transaction."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from typing import Any
 import polars as pl
 
 from pilotage.migration import expressions
-from pilotage.migration.blocks import RECORD, Block, Layout, read_block
+from pilotage.migration.blocks import RECORD, Block, Layout, read_block, read_line_block
 from pilotage.migration.conversion import Refused
 from pilotage.migration.errors import Halt
 from pilotage.migration.ledger import Claim
 from pilotage.migration.mapping import FieldRules, FilterRules, Reject, field_rules, filter_rules
-from pilotage.migration.plan import ObjectPlan, source_path
+from pilotage.migration.plan import ObjectPlan
 from pilotage.migration.records import Record
+from pilotage.migration.source.content import source_path
+from pilotage.migration.source.forms import Form
 
 
 @dataclass
@@ -48,18 +50,21 @@ class ChunkResult:
         }
 
 
-def read_chunk(plan: ObjectPlan, held: Claim, root: Path, summed: Sequence[str]) -> ChunkResult:
-    """Decode, map and check every record of the chunk; `summed` are the fields with a control total.
+def read_range(plan: ObjectPlan, held: Claim, root: Path) -> bytes:
+    """The bytes of a chunk out of its file."""
+    with source_path(root, plan.file).open("rb") as file:
+        file.seek(held.low)
+        return file.read(held.high - held.low)
+
+
+def read_chunk(plan: ObjectPlan, held: Claim, data: bytes, summed: Sequence[str]) -> ChunkResult:
+    """Decode, map and check every record of the chunk's bytes; `summed` are the fields with a control total.
 
     Raises Halt when the bytes are no longer those that were planned.
     """
-    with source_path(root, plan.file).open("rb") as file:
-        file.seek(held.low)
-        data = file.read(held.high - held.low)
     if hashlib.sha256(data).hexdigest() != held.sha256:
         raise Halt("SourceMoved", f"{plan.file} changed between planning and loading (bytes {held.low} to {held.high})")
-    layout = Layout(plan.encoding, plan.delimiter, len(plan.header))
-    block = read_block(data, layout, offset=held.low, line=held.line)
+    block = _block(plan, held, data)
     rules = field_rules(plan.definition, plan.columns, plan.header)
     taken = _filter(filter_rules(plan.definition, plan.header), block.texts)
     texts = _clean(rules, taken)
@@ -80,6 +85,13 @@ def read_chunk(plan: ObjectPlan, held: Claim, root: Path, summed: Sequence[str])
     single = {numbers[row]: reasons for row, reasons in rejects.items()}
     result.rejected = [(block.record(number), found) for number, found in sorted({**whole, **single}.items())]
     return result
+
+
+def _block(plan: ObjectPlan, held: Claim, data: bytes) -> Block:
+    if plan.form is Form.CSV:
+        layout = Layout(plan.encoding, plan.delimiter, len(plan.header))
+        return read_block(data, layout, offset=held.low, line=held.line)
+    return read_line_block(data, len(plan.header), plan.line_texts, offset=held.low, line=held.line)
 
 
 def _filter(filters: Sequence[FilterRules], texts: pl.DataFrame) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from pilotage.migration.errors import Halt
+from pilotage.migration.source.live import use_source_uri
 
 
 def use_uri(uri: str) -> None:
@@ -29,6 +30,13 @@ def use_uri(uri: str) -> None:
         if keyword not in variables:
             raise Halt("ConnectionInvalid", f"the connection's option {keyword} is not supported: leave it out")
         os.environ[variables[keyword]] = str(value)
+
+
+def use_source(given: Sequence[str], wanted: str) -> None:
+    """Of the connections NAME=URI, use the one that the spec's source names; none given leaves SOURCE_*."""
+    named = dict(one.partition("=")[::2] for one in given)
+    if wanted in named:
+        use_source_uri(named[wanted])
 
 
 def use_connection(given: Sequence[str], wanted: str) -> None:

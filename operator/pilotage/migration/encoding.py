@@ -6,11 +6,11 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from pilotage.api.v1alpha1.migrationjob import Encoding
 from pilotage.migration.errors import Halt, Undecided
+from pilotage.migration.source.lines import Readable, read_lines
 
 CODECS: Final = {Encoding.UTF_8: "utf-8", Encoding.GB18030: "gb18030", Encoding.GBK: "gbk"}
 BYTE_ORDER_MARKS: Final = {Encoding.UTF_8: b"\xef\xbb\xbf", Encoding.GB18030: b"\x84\x31\x95\x33"}
@@ -66,7 +66,7 @@ class Proof:
     sha256: str
 
 
-def survey(path: Path, candidates: Iterable[Encoding], counted: Encoding | None = None) -> Survey:
+def survey(path: Readable, candidates: Iterable[Encoding], counted: Encoding | None = None) -> Survey:
     """Try each candidate strictly on every line of the file; newline bytes never occur inside a character.
 
     Of the encoding `counted` every damaged line is counted, of the others only the first.
@@ -74,7 +74,7 @@ def survey(path: Path, candidates: Iterable[Encoding], counted: Encoding | None 
     found = Survey(damage={candidate: Damage() for candidate in candidates})
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while lines := file.readlines(READ_BYTES):
+        while lines := read_lines(file, READ_BYTES, name=path.name, line=found.lines + 1, offset=found.size):
             block = b"".join(lines)
             digest.update(block)
             if not block.isascii():
@@ -111,7 +111,7 @@ def _decodes(block: bytes, candidate: Encoding) -> bool:
     return True
 
 
-def prove(path: Path, declared: Encoding) -> Proof:
+def prove(path: Readable, declared: Encoding) -> Proof:
     """The encoding of the whole file.
 
     `auto` takes UTF-8 when every line is valid, else GB18030 when every line is valid, else raises Undecided. What is
@@ -138,7 +138,7 @@ def prove(path: Path, declared: Encoding) -> Proof:
     return Proof(chosen, length, found.size, found.sha256)
 
 
-def _refuse_wrong(path: Path, declared: Encoding, found: Survey) -> None:
+def _refuse_wrong(path: Readable, declared: Encoding, found: Survey) -> None:
     damage, utf8 = found.damage[declared], found.damage[Encoding.UTF_8]
     many = damage.lines >= ENOUGH_LINES and damage.lines > MAX_DAMAGED_SHARE * found.foreign_lines
     if damage.lines and (many or damage.line == 1):
@@ -160,7 +160,7 @@ def _refuse_wrong(path: Path, declared: Encoding, found: Survey) -> None:
         )
 
 
-def _first_foreign(path: Path) -> tuple[int, int]:
+def _first_foreign(path: Readable) -> tuple[int, int]:
     position = 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
@@ -173,9 +173,12 @@ def _first_foreign(path: Path) -> tuple[int, int]:
 def decode(raw: bytes, encoding: Encoding) -> str:
     """The text of these bytes, with reassigned GB18030 codes in their present form. Raises UnicodeDecodeError."""
     text = raw.decode(CODECS[encoding])
-    if encoding is Encoding.GB18030 and _REASSIGNED_CLASS.search(text):
-        return text.translate(_REASSIGNED)
-    return text
+    return present_form(text) if encoding is Encoding.GB18030 else text
+
+
+def present_form(text: str) -> str:
+    """Text out of GB18030 with the reassigned codes as they are today."""
+    return text.translate(_REASSIGNED) if _REASSIGNED_CLASS.search(text) else text
 
 
 def to_utf8(raw: bytes, encoding: Encoding) -> bytes:

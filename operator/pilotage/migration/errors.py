@@ -38,6 +38,13 @@ class Undecided(Halt):
     outcome = "Paused"
 
 
+class Unreachable(Halt):
+    """The source does not answer; it may, if asked again."""
+
+    exit_code = EXIT_TRANSIENT
+    outcome = "Unreachable"
+
+
 class Rejected(Halt):
     """The rows were read, but the numbers or keys do not allow them into the target."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,6 +30,9 @@ create table if not exists mig.chunk (
   rows_read bigint, rows_filtered bigint, rows_staged bigint, rows_quarantined bigint,
   totals jsonb, excluded jsonb, done_at timestamptz,
   primary key (run_id, object, chunk_id));
+create table if not exists mig.part (
+  run_id text not null references mig.run on delete cascade, object text not null, chunk_id int not null,
+  content bytea not null, primary key (run_id, object, chunk_id));
 create table if not exists mig.quarantine (
   run_id text not null references mig.run on delete cascade, object text not null, chunk_id int not null,
   src_offset bigint not null, src_line bigint not null, rule int not null, stage text not null, code text not null,
@@ -112,6 +116,18 @@ def claim(connection: Connection, run: str, owner: str, lease: float) -> Claim |
     """Take the next free chunk, or one whose lease ran out; None when every chunk is done or held."""
     found = connection.execute(_CLAIM, {"run": run, "owner": owner, "lease": lease}).fetchone()
     return Claim(*found) if found else None
+
+
+def read_part(connection: Connection, run: str, held: Claim) -> bytes:
+    """The lines of a chunk that was kept in the ledger. Raises Halt when they are gone."""
+    found = connection.execute(
+        "select content from mig.part where run_id = %s and object = %s and chunk_id = %s",
+        (run, held.object, held.chunk),
+        binary=True,
+    ).fetchone()
+    if found is None:
+        raise Halt("PartMissing", f"chunk {held.chunk} of object {held.object} is not in mig.part: plan the run anew")
+    return zlib.decompress(found[0])
 
 
 def renew(connection: Connection, run: str, held: Claim, lease: float) -> None:

@@ -206,13 +206,19 @@ def source_columns(field: FieldMapping) -> list[str]:
     return [] if field.from_ is None else [field.from_]
 
 
-def read_header(texts: Sequence[str], definition: MigrationObject, file: str) -> list[str]:
-    """Column names of the file. Raises Halt when one is missing that the mapping needs, or is there twice."""
-    header = [unicodedata.normalize("NFC", text.strip().lstrip("\ufeff")) for text in texts]
+def needed_columns(definition: MigrationObject) -> list[str]:
+    """The columns of the file that the mapping speaks of."""
     needed = [name for field in definition.fields for name in source_columns(field)]
     needed += [found.column for found in definition.where]
     if definition.source_duplicates.order_by:
         needed.append(definition.source_duplicates.order_by)
+    return needed
+
+
+def read_header(texts: Sequence[str], definition: MigrationObject, file: str) -> list[str]:
+    """Column names of the file. Raises Halt when one is missing that the mapping needs, or is there twice."""
+    header = [unicodedata.normalize("NFC", text.strip().lstrip("\ufeff")) for text in texts]
+    needed = needed_columns(definition)
     missing = sorted({name for name in needed if name not in header})
     if missing:
         raise Halt(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import os
+import itertools
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -12,24 +13,34 @@ from typing import Any, BinaryIO, Final
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pilotage.api.v1alpha1.migrationjob import Encoding, MigrationJobSpec, MigrationObject, spec_problem
+from pilotage.api.v1alpha1.migrationjob import Consistency, Encoding, MigrationJobSpec, MigrationObject, spec_problem
 from pilotage.migration import ledger
 from pilotage.migration.conversion import Column
 from pilotage.migration.database import Connection, require_columns, require_references
-from pilotage.migration.encoding import decode, prove
+from pilotage.migration.encoding import decode
 from pilotage.migration.errors import Halt
 from pilotage.migration.mapping import field_rules, filter_rules, read_header
 from pilotage.migration.records import read_records, split_fields
+from pilotage.migration.source.door import Opened, open_source
+from pilotage.migration.source.forms import Form, line_texts
+from pilotage.migration.source.lines import Readable, read_lines
+from pilotage.migration.source.table import row_lines
 
 DEFAULT_CHUNK_ROWS: Final = 25_000
 # A worker takes some sixty times as much memory at its peak.
 MAX_CHUNK_BYTES: Final = 4 << 20
 READ_BYTES: Final = 1 << 20
+UNKNOWN_END: Final = 1 << 62
+PART_LEVEL: Final = 1
+WRITTEN_PARTS: Final = 4
 
 
 @dataclass(frozen=True)
 class ObjectPlan:
-    """One object as the workers need it."""
+    """One object as the workers need it.
+
+    `kept` says that its lines are in the ledger's `mig.part`, because no worker could read a range of the file.
+    """
 
     definition: MigrationObject
     order: int
@@ -40,6 +51,15 @@ class ObjectPlan:
     columns: dict[str, Column]
     sha256: str
     staging: str
+    form: Form = Form.CSV
+    kept: bool = False
+    consistency: Consistency | None = None
+
+    def line_texts(self, raw: bytes) -> list[str]:
+        """The texts of one record, in the order of the header. Raises Refused, csv.Error and UnicodeDecodeError."""
+        if self.form is Form.CSV:
+            return split_fields(decode(raw, self.encoding), self.delimiter)
+        return line_texts(self.form, raw, self.encoding, self.header, self.definition.from_.columns)
 
     def staged(self, to: str) -> sql.Identifier:
         """Column of the staging table with the value that the source gives for this field."""
@@ -65,6 +85,9 @@ class ObjectPlan:
             "columns": {name: asdict(column) for name, column in self.columns.items()},
             "sha256": self.sha256,
             "staging": self.staging,
+            "form": self.form.value,
+            "kept": self.kept,
+            "consistency": self.consistency.value if self.consistency else None,
         }
 
     @staticmethod
@@ -75,6 +98,8 @@ class ObjectPlan:
                 **found,
                 "definition": MigrationObject.model_validate(found["definition"]),
                 "encoding": Encoding(found["encoding"]),
+                "form": Form(found["form"]),
+                "consistency": Consistency(found["consistency"]) if found["consistency"] else None,
                 "columns": {name: Column(**column) for name, column in found["columns"].items()},
             }
         )
@@ -82,7 +107,7 @@ class ObjectPlan:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A byte range of a file that starts and ends between records."""
+    """A range of bytes of a file, as it is unpacked, that starts and ends between records."""
 
     low: int
     high: int
@@ -90,50 +115,42 @@ class Chunk:
     sha256: str
 
 
-def source_path(root: Path, file: str) -> Path:
-    """The file below the root. Raises Halt when it is missing, unreadable or outside."""
-    path = root / file
-    if ".." in Path(file).parts:
-        raise Halt("SourceOutside", f"{file} leads out of the source's folder")
-    if not path.is_file():
-        near = sorted(found.name for found in path.parent.iterdir())[:10] if path.parent.is_dir() else []
-        there = f"; there are: {', '.join(near)}" if near else ""
-        raise Halt("SourceMissing", f"{file} is not in the source{there}")
-    if not os.access(path, os.R_OK):
-        raise Halt("SourceUnreadable", f"{file} cannot be read by user {os.getuid()}: check its owner and mode")
-    return path
-
-
 def plan_object(
     spec: MigrationJobSpec, found: MigrationObject, order: int, root: Path, columns: dict[str, Column], run: str
-) -> tuple[ObjectPlan, int, int]:
-    """Prove the file's encoding and read its header; returns where the rows start (byte offset, line)."""
-    path = source_path(root, found.from_.file)
-    proof = prove(path, found.from_.encoding or spec.source.encoding)
-    delimiter = found.from_.delimiter or spec.source.delimiter
-    with path.open("rb") as file:
-        head = next(read_records(file, offset=proof.mark, line=1, end=proof.size), None)
-    if head is None:
-        raise Halt("SourceEmpty", f"{found.from_.file} has no header line")
-    try:
-        names = split_fields(decode(head.raw, proof.encoding), delimiter)
-    except csv.Error as error:
-        raise Halt("HeaderUnreadable", f"the header of {found.from_.file} is not CSV: {error}") from error
-    header = read_header(names, found, found.from_.file)
+) -> tuple[ObjectPlan, Opened]:
+    """Look at the object's source, and check the mapping against its header."""
+    opened = open_source(spec.source, found, root)
+    header = read_header(opened.header, found, opened.name)
     field_rules(found, columns, header)
     filter_rules(found, header)
-    staging = f"r{run.replace('-', '')[:16]}_{order}"
     planned = ObjectPlan(
-        found, order, found.from_.file, proof.encoding, delimiter, header, columns, proof.sha256, staging
+        found,
+        order,
+        found.from_.file or opened.name,
+        opened.encoding,
+        opened.delimiter,
+        header,
+        columns,
+        opened.sha256,
+        f"r{run.replace('-', '')[:16]}_{order}",
+        opened.form,
+        kept=opened.content is None or opened.content.packed,
+        consistency=opened.consistency,
     )
-    return planned, head.offset + len(head.raw), 1 + head.lines
+    return planned, opened
 
 
 class Cutter:
-    """Gathers records into chunks of at most `rows` records and 4 MiB; a longer record is a chunk of its own."""
+    """Gathers records into chunks of at most `rows` records and 4 MiB; a longer record is a chunk of its own.
 
-    def __init__(self, offset: int, line: int, rows: int) -> None:
-        self.chunks: list[Chunk] = []
+    Each chunk goes to `take`, with its bytes where they are `kept`.
+    """
+
+    def __init__(
+        self, offset: int, line: int, rows: int, take: Callable[[Chunk, bytes], None], *, kept: bool = False
+    ) -> None:
+        self._take = take
+        self._kept: list[bytes] | None = [] if kept else None
         self.position = offset
         self.line = line
         self._rows = rows
@@ -156,6 +173,8 @@ class Cutter:
         if self._count and (too_large or self._count + records > self._rows):
             self.end_chunk()
         self._digest.update(raw)
+        if self._kept is not None:
+            self._kept.append(raw)
         self._count += records
         self.position += len(raw)
         self.line += lines
@@ -163,33 +182,63 @@ class Cutter:
     def end_chunk(self) -> None:
         """Close the chunk at hand, unless it is empty."""
         if self._count:
-            self.chunks.append(Chunk(self._low, self.position, self._first, self._digest.hexdigest()))
+            chunk = Chunk(self._low, self.position, self._first, self._digest.hexdigest())
+            self._take(chunk, b"".join(self._kept or ()))
         self._begin()
 
     def _begin(self) -> None:
         self._low, self._first, self._count, self._digest = self.position, self.line, 0, hashlib.sha256()
+        if self._kept is not None:
+            self._kept.clear()
 
 
-def cut_chunks(path: Path, offset: int, line: int, rows: int) -> list[Chunk]:
-    """Chunks of at most `rows` records, from `offset` to the end of the file."""
-    cutter, end = Cutter(offset, line, rows), path.stat().st_size
-    with path.open("rb") as file:
-        while lines := _lines(file, cutter.position):
+def cut_chunks(source: Readable, offset: int, line: int, rows: int) -> list[Chunk]:
+    """Chunks of at most `rows` CSV records, from `offset` to the end of the file."""
+    chunks: list[Chunk] = []
+    _cut_records(source, Cutter(offset, line, rows, lambda chunk, _data: chunks.append(chunk)))
+    return chunks
+
+
+def _cut_records(source: Readable, cutter: Cutter) -> None:
+    with source.open("rb") as file:
+        while lines := _lines(file, cutter, source.name):
             upto = cutter.position + sum(map(len, lines))
             if all(raw.count(b'"') % 2 == 0 for raw in lines):
                 cutter.add_lines(lines)
                 continue
-            for record in read_records(file, offset=cutter.position, line=cutter.line, end=end):
+            for record in read_records(file, offset=cutter.position, line=cutter.line, end=UNKNOWN_END):
                 cutter.add(record.raw, 1, record.lines)
                 if cutter.position >= upto:
                     break
     cutter.end_chunk()
-    return cutter.chunks
 
 
-def _lines(file: BinaryIO, position: int) -> list[bytes]:
-    file.seek(position)
-    return file.readlines(READ_BYTES)
+def _cut_lines(source: Readable, cutter: Cutter) -> None:
+    with source.open("rb") as file:
+        while lines := _lines(file, cutter, source.name):
+            cutter.add_lines(lines)
+    cutter.end_chunk()
+
+
+def _cut_rows(lines: Iterable[bytes], cutter: Cutter) -> None:
+    for raw in lines:
+        cutter.add(raw, 1, 1)
+    cutter.end_chunk()
+
+
+def _lines(file: BinaryIO, cutter: Cutter, name: str) -> list[bytes]:
+    file.seek(cutter.position)
+    return read_lines(file, READ_BYTES, name=name, line=cutter.line, offset=cutter.position)
+
+
+def cut_source(opened: Opened, rows: int, take: Callable[[Chunk, bytes], None], *, kept: bool) -> None:
+    """Cut all of a source's lines into chunks, each of which goes to `take`, with its bytes where they are `kept`."""
+    if opened.table is not None:
+        cutter = Cutter(0, opened.table.first, rows, take, kept=kept)
+        _cut_rows(row_lines(opened.table.rows, opened.name, opened.table.first), cutter)
+    elif opened.content is not None:
+        cutter = Cutter(opened.offset, opened.line, rows, take, kept=kept)
+        (_cut_records if opened.form is Form.CSV else _cut_lines)(opened.content, cutter)
 
 
 def make_plan(
@@ -208,16 +257,18 @@ def make_plan(
         return known.state
     schema, by_name = spec.target.schema_, {found.name: found for found in spec.objects}
     plans: list[ObjectPlan] = []
-    chunks: dict[str, list[Chunk]] = {}
+    sources: list[Opened] = []
     for order, found in enumerate(spec.objects):
         columns = require_columns(connection, schema, found)
         require_references(connection, schema, by_name, found)
-        planned, offset, line = plan_object(spec, found, order, root, columns, run)
+        planned, opened = plan_object(spec, found, order, root, columns, run)
         plans.append(planned)
-        chunks[found.name] = cut_chunks(root / planned.file, offset, line, chunk_rows)
+        sources.append(opened)
     content = {"spec": spec.to_manifest(), "objects": [planned.to_json() for planned in plans]}
-    plan_hash = hashlib.sha256(ledger.canonical([content, chunk_rows]).encode()).hexdigest()
-    return _record(connection, run, attempt, plan_hash, content, plans, chunks)
+    # What a live database held cannot be told before it is read: each attempt reads it anew.
+    once = attempt if spec.source.connection else ""
+    plan_hash = hashlib.sha256(ledger.canonical([content, chunk_rows, once]).encode()).hexdigest()
+    return _record(connection, run, attempt, plan_hash, content, list(zip(plans, sources, strict=True)), chunk_rows)
 
 
 def _record(
@@ -226,8 +277,8 @@ def _record(
     attempt: str,
     plan_hash: str,
     content: dict[str, Any],
-    plans: list[ObjectPlan],
-    chunks: dict[str, list[Chunk]],
+    objects: Sequence[tuple[ObjectPlan, Opened]],
+    chunk_rows: int,
 ) -> str:
     with connection.transaction():
         known = ledger.read_run(connection, run, lock=True)
@@ -253,16 +304,52 @@ def _record(
             "insert into mig.run (run_id, attempt, plan_hash, plan) values (%s, %s, %s, %s)",
             (run, attempt, plan_hash, Jsonb(content)),
         )
-        for planned in plans:
+        for order, (planned, opened) in enumerate(objects):
             _create_staging(connection, planned)
-            with connection.cursor().copy(
-                "copy mig.chunk (run_id, object_order, object, chunk_id, lo, hi, line, sha256) from stdin"
-            ) as copy:
-                name = planned.definition.name
-                for number, chunk in enumerate(chunks[name]):
-                    place = (chunk.low, chunk.high, chunk.line, chunk.sha256)
-                    copy.write_row((run, planned.order, name, number, *place))
+            sha256 = _write_chunks(connection, run, planned, opened, chunk_rows)
+            if not planned.sha256:
+                connection.execute(
+                    "update mig.run set plan = jsonb_set(plan, %s, %s) where run_id = %s",
+                    (["objects", str(order), "sha256"], Jsonb(sha256), run),
+                )
     return "loading"
+
+
+def _write_chunks(connection: Connection, run: str, planned: ObjectPlan, opened: Opened, chunk_rows: int) -> str:
+    """Cut the source into the ledger, a batch at a time: of what is kept there may be more than memory holds.
+
+    Returns the sha256 of the chunks' own.
+    """
+    digest = hashlib.sha256()
+    name = planned.definition.name
+    chunks: list[tuple[Any, ...]] = []
+    parts: list[tuple[Any, ...]] = []
+    number = itertools.count()
+
+    def write() -> None:
+        with connection.cursor().copy(
+            "copy mig.chunk (run_id, object_order, object, chunk_id, lo, hi, line, sha256) from stdin"
+        ) as copy:
+            for row in chunks:
+                copy.write_row(row)
+        with connection.cursor().copy("copy mig.part (run_id, object, chunk_id, content) from stdin") as copy:
+            for part in parts:
+                copy.write_row(part)
+        chunks.clear()
+        parts.clear()
+
+    def take(chunk: Chunk, data: bytes) -> None:
+        one = next(number)
+        digest.update(bytes.fromhex(chunk.sha256))
+        chunks.append((run, planned.order, name, one, chunk.low, chunk.high, chunk.line, chunk.sha256))
+        if planned.kept:
+            parts.append((run, name, one, zlib.compress(data, PART_LEVEL)))
+        if len(parts) >= WRITTEN_PARTS:
+            write()
+
+    cut_source(opened, chunk_rows, take, kept=planned.kept)
+    write()
+    return digest.hexdigest()
 
 
 def _create_staging(connection: Connection, planned: ObjectPlan) -> None:

@@ -9,7 +9,10 @@ import psycopg
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from pilotage.api.v1alpha1.implementation import ConnectionType
 from pilotage.migration.database import Connection, connect, server_version
+from pilotage.migration.errors import Halt
+from pilotage.migration.source.live import DEFAULT_PORTS, Address
 
 LONGEST_VALUE: Final = 256
 LONGEST_ERROR: Final = 300
@@ -29,11 +32,14 @@ class Probe(BaseModel):
     """What is asked: values, or only whether the database answers."""
 
     connect: bool = False
+    type: ConnectionType = ConnectionType.POSTGRESQL
     queries: list[ProbeQuery] = []
 
 
 def run_probe(probe: Probe) -> list[dict[str, Any]]:
     """A result for each question: name and either value or error. Passwords and row data never show in errors."""
+    if probe.type is ConnectionType.MYSQL:
+        return [_reach_mysql()]
     names = [query.name for query in probe.queries] or ["connect"]
     try:
         with connect() as connection:
@@ -43,6 +49,20 @@ def run_probe(probe: Probe) -> list[dict[str, Any]]:
     except psycopg.Error as error:
         text = _reason(error)
         return [{"name": name, "value": None, "error": text} for name in names]
+
+
+def _reach_mysql() -> dict[str, Any]:
+    # PyMySQL is loaded only where it is needed: probes are many, and they are PostgreSQL's.
+    from pilotage.migration.source.mysql import server_answer
+
+    host, database = os.environ.get("PGHOST", ""), os.environ.get("PGDATABASE", "")
+    port = int(os.environ.get("PGPORT") or DEFAULT_PORTS[ConnectionType.MYSQL])
+    user, password = os.environ.get("PGUSER", ""), os.environ.get("PGPASSWORD", "")
+    try:
+        version = server_answer(Address(ConnectionType.MYSQL, host, port, database, user, password))
+    except Halt as halt:
+        return {"name": "connect", "value": None, "error": _without_password(halt.message)}
+    return {"name": "connect", "value": version, "error": None}
 
 
 def _ask(connection: Connection, query: ProbeQuery) -> dict[str, Any]:
@@ -68,7 +88,10 @@ def _ask(connection: Connection, query: ProbeQuery) -> dict[str, Any]:
 
 
 def _reason(error: psycopg.Error) -> str:
-    text = error.diag.message_primary or " ".join(str(error).split())
+    return _without_password(error.diag.message_primary or " ".join(str(error).split()))
+
+
+def _without_password(text: str) -> str:
     if password := os.environ.get("PGPASSWORD"):
         text = text.replace(password, "***")
     return text[:LONGEST_ERROR]

@@ -10,13 +10,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from pilotage.api.v1alpha1.migrationjob import Encoding
+from pilotage.api.v1alpha1.migrationjob import Encoding, FileFormat
+from pilotage.migration.conversion import Refused
 from pilotage.migration.database import Connection
-from pilotage.migration.encoding import BYTE_ORDER_MARKS, CODECS, decode
+from pilotage.migration.encoding import BYTE_ORDER_MARKS, CODECS
 from pilotage.migration.errors import Halt
 from pilotage.migration.look.workbook import write_sheets
 from pilotage.migration.plan import ObjectPlan
-from pilotage.migration.records import split_fields
+from pilotage.migration.source.forms import Form
 
 REASON_COLUMNS: Final = ("_error_code", "_error_column", "_error_message", "_src_line", "_src_offset", "_original")
 FETCHED_ROWS: Final = 1000
@@ -43,15 +44,16 @@ def restore(cell: str) -> str:
 def rows(connection: Connection, run: str, plan: ObjectPlan) -> Iterator[list[str]]:
     r"""Quarantined rows of one object in the order of the file: the source's columns, then REASON_COLUMNS.
 
-    A row that could not be cut into the header's columns has them empty and stands whole in `_original`; bytes that
-    are not of the encoding are written there as `\xNN`.
+    A row that could not be cut into the header's columns has them empty and stands whole in `_original`, as do lines
+    that are no CSV; bytes that are not of the encoding are written there as `\xNN`.
     """
     width = len(plan.header)
     with connection.transaction(), connection.cursor(name="quarantine") as cursor:
         cursor.itersize = FETCHED_ROWS
         for offset, line, codes, columns, messages, raw in cursor.execute(_ROWS, (run, plan.definition.name)):
             texts = _cells(bytes(raw), plan)
-            original = "" if len(texts) == width else _shown(bytes(raw), plan.encoding)
+            plain = len(texts) == width and plan.form in {Form.CSV, Form.ROW}
+            original = "" if plain else _shown(bytes(raw), plan.encoding)
             cells = texts if len(texts) == width else [""] * width
             reasons = ("; ".join(codes), "; ".join(filter(None, columns)), "; ".join(filter(None, messages)))
             yield [*cells, *reasons, str(line), str(offset), original]
@@ -59,8 +61,8 @@ def rows(connection: Connection, run: str, plan: ObjectPlan) -> Iterator[list[st
 
 def _cells(raw: bytes, plan: ObjectPlan) -> list[str]:
     try:
-        return split_fields(decode(raw, plan.encoding), plan.delimiter)
-    except (UnicodeDecodeError, csv.Error):
+        return plan.line_texts(raw)
+    except (UnicodeDecodeError, csv.Error, Refused):
         return []
 
 
@@ -139,7 +141,7 @@ def write_fixed(path: Path, fixed: Path, plan: ObjectPlan) -> int:
     return max(count, 0)
 
 
-def replay_spec(spec: dict[str, Any], name: str, file: str) -> dict[str, Any]:
+def replay_spec(spec: dict[str, Any], name: str, file: str, delimiter: str) -> dict[str, Any]:
     """The spec of the run that loads repaired rows of one object, given as manifests.
 
     Rows of other objects are in their tables by now, so references go there; figures that the customer gave for the
@@ -150,7 +152,12 @@ def replay_spec(spec: dict[str, Any], name: str, file: str) -> dict[str, Any]:
         raise Halt("ObjectUnknown", f"the spec has no object {name}; it has {', '.join(by_name)}")
     chosen = by_name[name]
     fields = [_to_table(field, by_name) for field in chosen["fields"]]
-    source = {**chosen["from"], "file": file, "encoding": Encoding.UTF_8.value}
+    source = {
+        "file": file,
+        "encoding": Encoding.UTF_8.value,
+        "format": FileFormat.CSV.value,
+        "delimiter": delimiter,
+    }
     checks = [
         {key: value for key, value in check.items() if key != "expected"}
         for check in spec.get("reconcile", [])

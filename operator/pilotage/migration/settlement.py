@@ -63,6 +63,7 @@ def settle(connection: Connection, run: str) -> None:
         else:
             for plan in plans.values():
                 connection.execute(sql.SQL("drop table {}").format(sql.Identifier("mig_stg", plan.staging)))
+            connection.execute("delete from mig.part where run_id = %s", (run,))
             ledger.end_run(connection, run, "succeeded", "Reconciled", "", result)
             write_certificate(connection, run, found, result)
 

@@ -17,7 +17,7 @@ from psycopg import sql
 from pilotage.api.v1alpha1.migrationjob import CheckType, MigrationJobSpec
 from pilotage.migration import ledger
 from pilotage.migration.budget import over_budget
-from pilotage.migration.chunk import ChunkResult, read_chunk
+from pilotage.migration.chunk import ChunkResult, read_chunk, read_range
 from pilotage.migration.counting import run_result
 from pilotage.migration.database import Connection, connect
 from pilotage.migration.errors import BudgetExceeded, Halt, Rejected
@@ -115,7 +115,11 @@ def _do_chunk(
     ]
     try:
         with _renewed(settings, held):
-            result = read_chunk(plan, held, settings.root, sorted(set(summed)))
+            if plan.kept:
+                data = ledger.read_part(connection, settings.run, held)
+            else:
+                data = read_range(plan, held, settings.root)
+            result = read_chunk(plan, held, data, sorted(set(summed)))
         with connection.transaction():
             if not ledger.still_held(connection, settings.run, held):
                 return

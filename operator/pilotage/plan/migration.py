@@ -9,7 +9,12 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus, ModuleState
+from pilotage.api.v1alpha1.implementation import (
+    ConnectionType,
+    ImplementationSpec,
+    ImplementationStatus,
+    ModuleState,
+)
 from pilotage.api.v1alpha1.migrationjob import (
     CheckResult,
     Counts,
@@ -128,14 +133,27 @@ def _waits(spec: MigrationJobSpec, facts: MigrationJobFacts, *, first: bool) -> 
     implementation = ImplementationSpec.model_validate(facts.implementation["spec"])
     if implementation.suspend:
         return Standing(Progress.WAITING, "Suspended", f"Implementation {name} is suspended")
-    if spec.target.connection not in {found.name for found in implementation.connections}:
-        text = f"connection {spec.target.connection} is not in spec.connections of Implementation {name}"
-        return Standing(Progress.STALLED, "ConnectionUnknown", text)
+    if standing := _lacks_connection(spec, implementation):
+        return standing
     if facts.problem:
         return Standing(Progress.STALLED, facts.problem.reason, facts.problem.message)
     if not first:
         return None
     return _waits_for_module(spec, facts.implementation, implementation) or _waits_for_others(facts)
+
+
+def _lacks_connection(spec: MigrationJobSpec, implementation: ImplementationSpec) -> Standing | None:
+    types = {found.name: found.type for found in implementation.connections}
+    for connection in filter(None, (spec.target.connection, spec.source.connection)):
+        if connection not in types:
+            text = (
+                f"connection {connection} is not in spec.connections of Implementation {spec.implementation_ref.name}"
+            )
+            return Standing(Progress.STALLED, "ConnectionUnknown", text)
+    if types[spec.target.connection] is not ConnectionType.POSTGRESQL:
+        text = f"target.connection {spec.target.connection} is of type {types[spec.target.connection]}, not postgresql"
+        return Standing(Progress.STALLED, "TargetUnsupported", text)
+    return None
 
 
 def _waits_for_module(

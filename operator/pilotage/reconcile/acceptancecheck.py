@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from pilotage.api.v1alpha1.acceptancecheck import CheckPhase, KubernetesMeasure
+from pilotage.api.v1alpha1.implementation import ConnectionType
 from pilotage.evidence.http import HttpEvidence
 from pilotage.evidence.kubernetes import measure_availability, measure_restarts
 from pilotage.evidence.sql import ProbeRound, ProbeSetting, connection_of, measure_sql, retire
@@ -181,7 +182,9 @@ def _sql(
         if wanted.metric.source.sql:
             by_connection[connection_of(wanted)].append(wanted)
     known = ((seen.implementation or {}).get("spec") or {}).get("connections") or []
-    secrets = {found["name"]: found["secretRef"]["name"] for found in known}
+    secrets = {
+        found["name"]: found["secretRef"]["name"] for found in known if found["type"] == ConnectionType.POSTGRESQL
+    }
     numbers = {probe.connection: probe.number for probe in seen.previous.probes}
     for connection, wanted_here in by_connection.items():
         yield measure_sql(setting, connection, secrets.get(connection), numbers.get(connection, 0), wanted_here)

@@ -14,12 +14,14 @@ from pilotage.api.v1alpha1.common import (
     MODULE_LABEL,
     parse_duration,
 )
+from pilotage.api.v1alpha1.implementation import Connection
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, MigrationSource
 from pilotage.evidence.probe_job import (
     CONTAINER_SECURITY,
     POD_SECURITY,
     connection_environment,
     owner_reference,
+    source_environment,
 )
 from pilotage.plan.migration_facts import RunIdentity, Stage
 from pilotage.reconcile.settings import Settings
@@ -55,10 +57,14 @@ def stage_job(
     identity: RunIdentity,
     *,
     secret: str,
+    live: Connection | None = None,
     retry_at: str,
     settings: Settings,
 ) -> dict[str, Any]:
-    """The Job of one stage. Evictions are no failures; what cannot succeed by trying again fails the Job at once."""
+    """The Job of one stage; `live` is the connection that is its source, where it is one.
+
+    Evictions are no failures; what cannot succeed by trying again fails the Job at once.
+    """
     metadata = _metadata(body, spec, identity.job_name(body["metadata"]["name"], stage))
     job: dict[str, Any] = {
         "backoffLimit": RETRIES,
@@ -71,7 +77,7 @@ def stage_job(
         },
         "template": {
             "metadata": {"labels": metadata["labels"]},
-            "spec": _pod(body, spec, stage, identity, secret=secret, retry_at=retry_at, settings=settings),
+            "spec": _pod(body, spec, stage, identity, secret=secret, live=live, retry_at=retry_at, settings=settings),
         },
     }
     if stage is Stage.LOAD:
@@ -107,6 +113,7 @@ def _pod(
     identity: RunIdentity,
     *,
     secret: str,
+    live: Connection | None,
     retry_at: str,
     settings: Settings,
 ) -> dict[str, Any]:
@@ -118,7 +125,10 @@ def _pod(
         {"name": "spec", "configMap": {"name": spec_name(body, identity)}},
         {"name": "scratch", "emptyDir": {"sizeLimit": "64Mi"}},
     ]
-    if stage is not Stage.REPORT:
+    environment = connection_environment(secret)
+    if live is not None and stage is Stage.PLAN:
+        environment += source_environment(live.secret_ref.name, live.type)
+    if live is None and stage is not Stage.REPORT:
         volume, mount = _source(spec.source)
         volumes.append(volume)
         mounts.append(mount)
@@ -128,7 +138,7 @@ def _pod(
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["pilotage-migrate", COMMANDS[stage], "--run-id", identity.run],
         "args": [f"--attempt={retry_at}", "--source-root=/source", f"/etc/pilotage/{SPEC_KEY}"],
-        "env": connection_environment(secret),
+        "env": environment,
         "resources": {
             "requests": {"cpu": spec.resources.cpu, "memory": spec.resources.memory},
             "limits": {"memory": spec.resources.memory},

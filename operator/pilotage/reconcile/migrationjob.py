@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pilotage.api.v1alpha1.common import RETRY_AT
-from pilotage.api.v1alpha1.implementation import ImplementationSpec
+from pilotage.api.v1alpha1.implementation import Connection, ImplementationSpec
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
 from pilotage.kube.client import ApiError, Conflict, Forbidden, Invalid, NotFound
 from pilotage.kube.resources import (
@@ -91,31 +91,25 @@ def _account(implementation: Mapping[str, Any]) -> str:
     return ImplementationSpec.model_validate(implementation["spec"]).service_account_name
 
 
-def _secret_name(implementation: Mapping[str, Any], connection: str) -> str | None:
-    for found in ImplementationSpec.model_validate(implementation["spec"]).connections:
-        if found.name == connection:
-            return found.secret_ref.name
-    return None
+def _connection(implementation: Mapping[str, Any], name: str | None) -> Connection | None:
+    connections = ImplementationSpec.model_validate(implementation["spec"]).connections
+    return next((found for found in connections if found.name == name), None)
 
 
 async def _obstacle(
     context: Context, namespace: str, spec: MigrationJobSpec, implementation: Mapping[str, Any]
 ) -> Problem | None:
     """What is missing in the customer's namespace before a Job can run, looked at as the customer's account."""
-    secret, account = _secret_name(implementation, spec.target.connection), _account(implementation)
-    if secret is None:
+    account = _account(implementation)
+    for name in filter(None, (spec.target.connection, spec.source.connection)):
+        connection = _connection(implementation, name)
+        if connection is None:
+            return None
+        if problem := await _secret_problem(context, namespace, account, connection.secret_ref.name):
+            return problem
+    if spec.source.connection:
         return None
     user = deployer(namespace, account)
-    try:
-        found = await context.cluster.get(SECRETS, namespace, secret, acting_as=user)
-    except NotFound:
-        text = f"Secret {secret} is not there; it needs the keys {', '.join(SECRET_KEYS)}"
-        return Problem("SecretMissing", text)
-    except Forbidden as error:
-        return await _rights_problem(context, namespace, account, error)
-    missing = [key for key in SECRET_KEYS if key not in (found.get("data") or {})]
-    if missing:
-        return Problem("SecretIncomplete", f"Secret {secret} lacks the keys {', '.join(missing)}")
     if spec.source.volume:
         resource, name = PERSISTENT_VOLUME_CLAIMS, spec.source.volume.claim_name
     else:
@@ -127,6 +121,18 @@ async def _obstacle(
     except Forbidden as error:
         return await _rights_problem(context, namespace, account, error)
     return None
+
+
+async def _secret_problem(context: Context, namespace: str, account: str, secret: str) -> Problem | None:
+    try:
+        found = await context.cluster.get(SECRETS, namespace, secret, acting_as=deployer(namespace, account))
+    except NotFound:
+        text = f"Secret {secret} is not there; it needs the keys {', '.join(SECRET_KEYS)}"
+        return Problem("SecretMissing", text)
+    except Forbidden as error:
+        return await _rights_problem(context, namespace, account, error)
+    missing = [key for key in SECRET_KEYS if key not in (found.get("data") or {})]
+    return Problem("SecretIncomplete", f"Secret {secret} lacks the keys {', '.join(missing)}") if missing else None
 
 
 async def _rights_problem(context: Context, namespace: str, account: str, error: ApiError) -> Problem:
@@ -142,8 +148,17 @@ async def _start(context: Context, body: Mapping[str, Any], facts: MigrationJobF
     identity: RunIdentity = identify(body, facts.retry_at)
     account = _account(implementation)
     user = deployer(namespace, account)
-    secret = _secret_name(implementation, spec.target.connection) or ""
-    job = stage_job(body, spec, stage, identity, secret=secret, retry_at=facts.retry_at, settings=context.settings)
+    target = _connection(implementation, spec.target.connection)
+    job = stage_job(
+        body,
+        spec,
+        stage,
+        identity,
+        secret=target.secret_ref.name if target else "",
+        live=_connection(implementation, spec.source.connection),
+        retry_at=facts.retry_at,
+        settings=context.settings,
+    )
     try:
         await _create(context, CONFIG_MAPS, spec_config_map(body, spec, identity), user)
         created = await _create(context, JOBS, job, user)

@@ -105,7 +105,7 @@ async def _start_probe(
         secret=connection.secret_ref.name,
         image=context.settings.engine_image,
         pull_policy=context.settings.image_pull_policy,
-        probe={"connect": True},
+        probe={"connect": True, "type": connection.type.value},
         labels={IMPLEMENTATION_LABEL: body["metadata"]["name"]},
     )
     # The Job is the record of the answer: it stays as long as its Implementation.

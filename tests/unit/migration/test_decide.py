@@ -62,6 +62,14 @@ def an_implementation(state: str = "Migrating", release: str = "i1", **spec: Any
     }
 
 
+def a_live_migration() -> dict[str, Any]:
+    objects = [{**a_migration()["spec"]["objects"][0], "from": {"table": "customers"}}]
+    return a_migration(source={"connection": "old-erp"}, objects=objects)
+
+
+MYSQL = [{"name": "erp-db", "type": "mysql", "secretRef": {"name": "erp-db"}}]
+
+
 def facts(body: dict[str, Any] | None = None, **changes: Any) -> MigrationJobFacts:
     found = MigrationJobFacts(body or a_migration(), NOW, implementation=an_implementation())
     return replace(found, **changes)
@@ -80,6 +88,8 @@ def condition(decision: MigrationDecision, kind: str = "Ready") -> dict[str, Any
         ({"implementation": an_implementation(state="Unhealthy")}, "ModuleNotRunning", False),
         ({"implementation": an_implementation(release="older")}, "ModuleNotRunning", False),
         ({"implementation": an_implementation(connections=[])}, "ConnectionUnknown", True),
+        ({"body": a_live_migration()}, "ConnectionUnknown", True),
+        ({"implementation": an_implementation(connections=MYSQL)}, "TargetUnsupported", True),
         ({"problem": Problem("SecretMissing", "Secret erp-db is not there")}, "SecretMissing", True),
         ({"dependencies": {"earlier": None}}, "MigrationJobMissing", False),
         ({"dependencies": {"earlier": "Loading"}}, "DependencyNotSucceeded", False),

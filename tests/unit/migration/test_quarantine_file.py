@@ -58,9 +58,9 @@ def spec() -> dict:
 
 
 def test_a_replay_loads_one_object_whose_references_lead_to_tables():
-    found = replay_spec(spec(), "contacts", "fixed.csv")
+    found = replay_spec(spec(), "contacts", "fixed.csv", ";")
     (one,) = found["objects"]
-    assert one["from"] == {"file": "fixed.csv", "delimiter": ";", "encoding": "UTF-8"}
+    assert one["from"] == {"file": "fixed.csv", "delimiter": ";", "encoding": "UTF-8", "format": "csv"}
     assert [field["reference"]["table"] for field in one["fields"]] == ["party", "kind"]
     assert found["reconcile"] == [{"name": "rows", "object": "contacts", "type": "RowCount"}]
     assert found["module"] == "core"
@@ -68,4 +68,4 @@ def test_a_replay_loads_one_object_whose_references_lead_to_tables():
 
 def test_a_replay_of_an_unknown_object_names_those_that_there_are():
     with pytest.raises(Halt, match="customers, contacts"):
-        replay_spec(spec(), "suppliers", "fixed.csv")
+        replay_spec(spec(), "suppliers", "fixed.csv", ",")

@@ -14,7 +14,7 @@ from pilotage.kube.store import Key, Store
 from pilotage.plan.migration_facts import Stage, identify
 from pilotage.reconcile.context import Context
 from pilotage.reconcile.migrationjob import reconcile
-from tests.unit.migration.test_decide import NOW, SUCCEEDED, a_migration, an_implementation
+from tests.unit.migration.test_decide import NOW, SUCCEEDED, a_live_migration, a_migration, an_implementation
 
 KEY = Key("migrationjobs", "huasheng", "parties")
 USER = "system:serviceaccount:huasheng:pilotage-deployer"
@@ -80,7 +80,8 @@ class Room:
         self.context = Context(self.cluster, self.store, clock=lambda: self.now)  # type: ignore[arg-type]
         self.cluster.put(SECRETS, "erp-db", {"data": CREDENTIALS})
         self.cluster.objects["persistentvolumeclaims", "legacy"] = {}
-        self.store.observe(MIGRATION_JOBS, None, a_migration())
+        self.body = a_migration()
+        self.store.observe(MIGRATION_JOBS, None, self.body)
         self.store.observe(IMPLEMENTATIONS, None, an_implementation())
 
     async def look(self, after: float = 0) -> float | None:
@@ -96,7 +97,7 @@ class Room:
         return next(found for found in self.status["conditions"] if found["type"] == "Ready")
 
     def job(self, stage: Stage) -> dict[str, Any]:
-        name = identify(a_migration(), "").job_name("parties", stage)
+        name = identify(self.body, "").job_name("parties", stage)
         return self.cluster.objects["jobs", name]
 
     def end(self, stage: Stage, answer: dict[str, Any], *, code: int = 0) -> None:
@@ -188,6 +189,42 @@ async def test_the_pods_carry_no_token_and_are_restricted():
     assert {entry["name"] for entry in container["env"]} == {
         "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD"
     }  # fmt: skip
+
+
+def a_live_room() -> Room:
+    room = Room()
+    room.body = a_live_migration()
+    connections = [
+        {"name": "erp-db", "type": "postgresql", "secretRef": {"name": "erp-db"}},
+        {"name": "old-erp", "type": "mysql", "secretRef": {"name": "old-secret"}},
+    ]
+    room.store.observe(MIGRATION_JOBS, None, room.body)
+    room.store.observe(IMPLEMENTATIONS, None, an_implementation(connections=connections))
+    return room
+
+
+async def test_only_the_planner_is_told_where_a_live_source_is_and_nothing_is_mounted():
+    room = a_live_room()
+    room.cluster.put(SECRETS, "old-secret", {"data": CREDENTIALS})
+    await room.look()
+    room.end(Stage.PLAN, {"outcome": "Planned", "progress": {"chunksDone": 0, "chunksTotal": 4}})
+    await room.look()
+    variables, volumes = {}, {}
+    for stage in (Stage.PLAN, Stage.LOAD):
+        pod = room.job(stage)["spec"]["template"]["spec"]
+        variables[stage] = {entry["name"]: entry for entry in pod["containers"][0]["env"]}
+        volumes[stage] = {volume["name"] for volume in pod["volumes"]}
+    assert variables[Stage.PLAN]["SOURCE_TYPE"]["value"] == "mysql"
+    assert variables[Stage.PLAN]["SOURCE_PASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == "old-secret"
+    assert variables[Stage.PLAN]["PGPASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == "erp-db"
+    assert not any(name.startswith("SOURCE_") for name in variables[Stage.LOAD])
+    assert volumes[Stage.PLAN] == volumes[Stage.LOAD] == {"spec", "scratch"}
+
+
+async def test_the_secret_of_a_live_source_is_missed_by_its_name():
+    room = a_live_room()
+    await room.look()
+    assert (room.ready["reason"], "old-secret" in room.ready["message"]) == ("SecretMissing", True)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ class ConnectionType(StrEnum):
     """What kind of service a connection reaches."""
 
     POSTGRESQL = "postgresql"
+    MYSQL = "mysql"
 
 
 class Connection(ApiModel):

@@ -49,9 +49,16 @@ class Encoding(StrEnum):
 
 
 class FileFormat(StrEnum):
-    """Formats of legacy files."""
+    """Formats of legacy files. `xlsx` reads xls, xlsb and ods, too."""
 
     CSV = "csv"
+    TSV = "tsv"
+    FIXED = "fixed"
+    XLSX = "xlsx"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    SQLITE = "sqlite"
+    DUMP = "dump"
 
 
 class VolumeSource(ApiModel):
@@ -68,20 +75,40 @@ class ConfigMapSource(ApiModel):
     key: Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] | None = None
 
 
+class Consistency(StrEnum):
+    """Why rows that are read one after another belong to one state of a live database.
+
+    Snapshot: one transaction reads them all. Freeze: nobody writes. Replica: its replication was stopped. The last two
+    are the customer's word, which is printed in the certificate and checked by row count and greatest key.
+    """
+
+    SNAPSHOT = "Snapshot"
+    FREEZE = "Freeze"
+    REPLICA = "Replica"
+
+
 class MigrationSource(ApiModel):
-    """Where the legacy files are and how they are written: exactly one of `volume` and `configMap`."""
+    """Where the legacy data are and how they are written: one of `volume`, `configMap` and `connection`."""
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": validations(
-            ("has(self.volume) != has(self.configMap)", "give exactly one source: volume or configMap"),
+            (
+                "(has(self.volume) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.connection) ? 1 : 0) == 1",
+                "give exactly one source: volume, configMap or connection",
+            ),
+            ("!has(self.consistency) || has(self.connection)", "consistency goes with connection"),
         )
     }
 
     volume: VolumeSource | None = None
     config_map: ConfigMapSource | None = None
+    connection: DnsLabel | None = Field(default=None, description="a live database, as the Implementation names it")
+    consistency: Consistency | None = Field(default=None, description="of a connection; default: Snapshot")
     encoding: Encoding = Encoding.AUTO
-    format: FileFormat = FileFormat.CSV
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    format: Annotated[FileFormat, Field(description="default: by the ending of the file's name, else csv")] | None = (
+        None
+    )
+    delimiter: Annotated[str, Field(min_length=1, max_length=1, description="of csv; tsv has tabs")] = ","
 
 
 class MigrationTarget(ApiModel):
@@ -224,12 +251,46 @@ class RowFilter(ApiModel):
     pattern: Annotated[str, Field(max_length=256, description="regular expression for the whole value")] | None = None
 
 
-class FileSource(ApiModel):
-    """The file that an object is read from, with what differs from spec.source."""
+class FixedColumn(ApiModel):
+    """A column of a file of fixed width, by its place in the bytes of a line as they are in the file's encoding."""
 
-    file: RelativePath
+    name: Header
+    start: Annotated[int, Field(ge=1, le=1_000_000, description="its first byte, from 1")]
+    width: Annotated[int, Field(ge=1, le=100_000, description="its number of bytes")]
+
+
+class FileSource(ApiModel):
+    """The file, or the table of a live database, that an object is read from, with what differs from spec.source."""
+
+    file: RelativePath | None = None
     encoding: Encoding | None = None
+    format: FileFormat | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    member: (
+        Annotated[str, Field(min_length=1, max_length=250, description="file in a zip archive of several")] | None
+    ) = None
+    sheet: (
+        Annotated[str, Field(min_length=1, max_length=31, description="of a workbook; default: its first")] | None
+    ) = None
+    header_row: Annotated[
+        int, Field(ge=1, le=1000, description="row of a workbook with the names of the columns, the last of several")
+    ] = 1
+    columns: Annotated[
+        list[FixedColumn],
+        Field(max_length=1000, json_schema_extra=list_map("name"), description="of a file of fixed width"),
+    ] = []
+    table: Annotated[str, Field(min_length=1, max_length=128, description="of a database or a dump")] | None = None
+    query: Annotated[str, Field(min_length=1, max_length=8192, description="in place of table, for SQLite")] | None = (
+        None
+    )
+    key: Annotated[
+        list[Header],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+            description="columns of a live table by which its rows are read in order",
+        ),
+    ] = []
 
 
 class DuplicatePolicy(StrEnum):
@@ -505,11 +566,8 @@ def spec_problem(spec: MigrationJobSpec) -> str | None:
         columns = {field.to for field in found.fields}
         if missing := [column for column in found.key if column not in columns]:
             return f"object {found.name}: key column {missing[0]} is not among its fields"
-        for field in found.fields:
-            if sum(given is not None for given in (field.from_, field.join, field.value)) != 1:
-                return f"object {found.name}, field {field.to}: give exactly one of from, join and value"
-            if field.reference and field.reference.object and field.reference.object not in seen:
-                return f"object {found.name}, field {field.to}: object {field.reference.object} is not listed before it"
+        if problem := _source_problem(spec.source, found) or _fields_problem(found, seen):
+            return problem
         seen.add(found.name)
     by_name = {found.name: found for found in spec.objects}
     for check in spec.reconcile:
@@ -519,6 +577,28 @@ def spec_problem(spec: MigrationJobSpec) -> str | None:
         for named in (check.field, check.group_by):
             if named and named not in fields:
                 return f"check {check.name}: field {named} is not a field of object {check.object}"
+    return None
+
+
+def _source_problem(source: MigrationSource, found: MigrationObject) -> str | None:
+    chosen = found.from_
+    if chosen.table is not None and chosen.query is not None:
+        return f"object {found.name}: give one of from.table and from.query"
+    if source.connection is None:
+        return None if chosen.file else f"object {found.name}: from.file names none of the source's files"
+    if chosen.file or not (chosen.table or chosen.query):
+        return f"object {found.name}: of a connection, give from.table or from.query, and no file"
+    if not chosen.key and source.consistency not in {None, Consistency.SNAPSHOT}:
+        return f"object {found.name}: {source.consistency} reads by key: give from.key, the columns of a unique key"
+    return None
+
+
+def _fields_problem(found: MigrationObject, before: set[str]) -> str | None:
+    for field in found.fields:
+        if sum(given is not None for given in (field.from_, field.join, field.value)) != 1:
+            return f"object {found.name}, field {field.to}: give exactly one of from, join and value"
+        if field.reference and field.reference.object and field.reference.object not in before:
+            return f"object {found.name}, field {field.to}: object {field.reference.object} is not listed before it"
     return None
 
 

@@ -1,0 +1,1 @@
+"""Where rows come from: files of every format, dumps, live databases, all brought to lines that workers share."""
