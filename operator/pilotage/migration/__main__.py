@@ -22,7 +22,7 @@ import psycopg
 import pydantic
 import yaml
 
-from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
+from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
 from pilotage.migration import ledger, quarantine_file
 from pilotage.migration.certificate import certificate_digest
 from pilotage.migration.certificate_page import LANGUAGES, certificate_page
@@ -39,19 +39,26 @@ from pilotage.migration.termination import write_termination
 OUTCOMES = {"succeeded": "Succeeded", "rejected": "Rejected", "paused": "Paused", "failed": "Failed"}
 
 
-def read_spec(path: Path) -> MigrationJobSpec:
-    """The spec out of a manifest of a MigrationJob, or out of a file that holds the spec alone. Raises Halt."""
+def read_job(path: Path) -> tuple[str, MigrationJobSpec]:
+    """Name and spec out of a manifest of a MigrationJob; a file may hold the spec alone. Raises Halt."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return MigrationJobSpec.model_validate(found.get("spec", found))
-    except (OSError, yaml.YAMLError, AttributeError, pydantic.ValidationError) as error:
+        metadata = found.get("metadata") or {}
+        name = "/".join(filter(None, (metadata.get("namespace"), metadata.get("name"))))
+        return name, MigrationJobSpec.model_validate(found.get("spec", found))
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, pydantic.ValidationError) as error:
         raise Halt("SpecInvalid", f"{path.name}: {error}") from error
 
 
-def _spec(arguments: argparse.Namespace) -> MigrationJobSpec:
+def _job(arguments: argparse.Namespace) -> tuple[str, MigrationJobSpec]:
     if arguments.manifest is None:
         raise Halt("RunUnknown", "which run? give the MigrationJob's manifest")
-    return read_spec(arguments.manifest)
+    name, spec = read_job(arguments.manifest)
+    return name, spec.model_copy(update={"run": RunKind(arguments.run)}) if arguments.run else spec
+
+
+def _spec(arguments: argparse.Namespace) -> MigrationJobSpec:
+    return _job(arguments)[1]
 
 
 def run_identifier(arguments: argparse.Namespace) -> str:
@@ -66,17 +73,21 @@ def run_identifier(arguments: argparse.Namespace) -> str:
 def plan(arguments: argparse.Namespace) -> dict[str, Any]:
     """Plan the run into the ledger."""
     run = run_identifier(arguments)
+    job, spec = _job(arguments)
     with connect() as connection:
         state = make_plan(
             connection,
-            _spec(arguments),
+            spec,
             run=run,
+            job=job,
             attempt=arguments.attempt,
             root=arguments.source_root,
             chunk_rows=arguments.chunk_rows,
         )
         progress = ledger.progress(connection, run)
-    return {"outcome": "Planned", "reason": state, "run": run, "progress": progress}
+        held = _known_run(connection, run).plan.get("rehearsal")
+    rehearsal = {"rehearsal": {name: value for name, value in held.items() if name != "moved"}} if held else {}
+    return {"outcome": "Planned", "reason": state, "run": run, "progress": progress, **rehearsal}
 
 
 def load(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -125,13 +136,14 @@ def run_all(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _new_attempt(run: str) -> str:
-    """A value that takes up a run which ended without success; an unfinished run keeps its attempt."""
+    """A value that takes up a run which left nothing in the target; an unfinished or loaded one keeps its attempt."""
     with connect() as connection:
         ledger.create_schema(connection)
         known = ledger.read_run(connection, run)
     if known is None:
         return ""
-    return known.attempt if known.state in {"loading", "succeeded"} else datetime.now(UTC).isoformat()
+    loaded = known.state == "succeeded" and known.kind is RunKind.FINAL
+    return known.attempt if known.state == "loading" or loaded else datetime.now(UTC).isoformat()
 
 
 def status(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -195,10 +207,9 @@ def quarantine_replay(arguments: argparse.Namespace) -> dict[str, Any]:
     run = run_identifier(arguments)
     with connect() as connection:
         known = _known_run(connection, run)
-    if known.state != "succeeded":
-        raise Halt(
-            "NotSucceeded", f"run {run} is {known.state} and has loaded nothing: repair the source and run it again"
-        )
+    if known.state != "succeeded" or known.kind is not RunKind.FINAL:
+        text = f"run {run}, a {known.kind}, is {known.state} and has loaded nothing: repair the source and run it again"
+        raise Halt("NotSucceeded", text)
     plan = next((found for found in _plans(known) if found.definition.name == arguments.object), None)
     if plan is None:
         raise Halt("ObjectUnknown", f"run {run} has no object {arguments.object}")
@@ -241,6 +252,7 @@ class Command:
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", nargs="?", type=Path, metavar="MIGRATIONJOB", help="the MigrationJob's manifest")
+    parser.add_argument("--run", choices=[kind.value for kind in RunKind], help="instead of the manifest's spec.run")
     parser.add_argument("--run-id", help="default: derived from the spec and the database")
     parser.add_argument(
         "--connection",

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pilotage.api.v1alpha1.migrationjob import Encoding, MigrationJobSpec, MigrationObject, spec_problem
+from pilotage.api.v1alpha1.migrationjob import Encoding, MigrationJobSpec, MigrationObject, RunKind, spec_problem
 from pilotage.migration import ledger
 from pilotage.migration.conversion import Column
 from pilotage.migration.database import Connection, require_columns, require_references
@@ -20,6 +20,7 @@ from pilotage.migration.encoding import decode, prove
 from pilotage.migration.errors import Halt
 from pilotage.migration.mapping import field_rules, filter_rules, read_header
 from pilotage.migration.records import read_records, split_fields
+from pilotage.migration.rehearsal import hold_to_rehearsal
 
 DEFAULT_CHUNK_ROWS: Final = 25_000
 # A worker takes some sixty times as much memory at its peak.
@@ -193,18 +194,20 @@ def _lines(file: BinaryIO, position: int) -> list[bytes]:
 
 
 def make_plan(
-    connection: Connection, spec: MigrationJobSpec, *, run: str, attempt: str, root: Path, chunk_rows: int
+    connection: Connection, spec: MigrationJobSpec, *, run: str, job: str, attempt: str, root: Path, chunk_rows: int
 ) -> str:
     """Plan the run into the ledger, or take up the one that is there; returns the run's state.
 
-    A run that succeeded stays so. A source or mapping that moved since is refused, except with a new attempt
-    and as long as nothing reached the target, which is only ever touched by the last step.
+    `job` is what the MigrationJob is called; without a name a Final run is held to no Rehearsal. A Final run that
+    succeeded stays so; a Mock or a Rehearsal is made anew with a new attempt. A source or mapping that moved since is
+    refused, except with a new attempt and as long as nothing reached the target, which is only ever touched by the
+    last step.
     """
     if problem := spec_problem(spec):
         raise Halt("SpecInvalid", problem)
     ledger.create_schema(connection)
     known = ledger.read_run(connection, run)
-    if known and known.state == "succeeded":
+    if known and known.state == "succeeded" and not _repeatable(known, attempt):
         return known.state
     schema, by_name = spec.target.schema_, {found.name: found for found in spec.objects}
     plans: list[ObjectPlan] = []
@@ -217,7 +220,13 @@ def make_plan(
         chunks[found.name] = cut_chunks(root / planned.file, offset, line, chunk_rows)
     content = {"spec": spec.to_manifest(), "objects": [planned.to_json() for planned in plans]}
     plan_hash = hashlib.sha256(ledger.canonical([content, chunk_rows]).encode()).hexdigest()
-    return _record(connection, run, attempt, plan_hash, content, plans, chunks)
+    held = hold_to_rehearsal(connection, spec, job, content, sum(map(len, chunks.values())))
+    return _record(connection, run, attempt, plan_hash, {**content, "job": job, "rehearsal": held}, plans, chunks)
+
+
+def _repeatable(known: ledger.RunRow, attempt: str) -> bool:
+    """Whether the run is over, nothing of it is in the target, and somebody wants it anew."""
+    return known.attempt != attempt and known.state == "succeeded" and known.kind is not RunKind.FINAL
 
 
 def _record(
@@ -231,9 +240,10 @@ def _record(
 ) -> str:
     with connection.transaction():
         known = ledger.read_run(connection, run, lock=True)
-        if known and known.state == "succeeded":
+        again = known is not None and _repeatable(known, attempt)
+        if known and known.state == "succeeded" and not again:
             return known.state
-        if known and known.plan_hash == plan_hash:
+        if known and known.plan_hash == plan_hash and not again:
             if known.attempt != attempt:
                 connection.execute(
                     "update mig.run set attempt = %s, state = 'loading', reason = '', message = '', result = null,"

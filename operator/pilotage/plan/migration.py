@@ -20,6 +20,8 @@ from pilotage.api.v1alpha1.migrationjob import (
     MigrationProgress,
     ObjectCounts,
     OpenMapping,
+    RehearsalRecord,
+    RunKind,
     RunRecord,
     spec_problem,
 )
@@ -47,6 +49,10 @@ RUNNING_STATES: Final = frozenset(
 )
 
 
+LOADS_NOTHING: Final = {
+    RunKind.MOCK: "a Mock, all of it undone",
+    RunKind.REHEARSAL: "a Rehearsal, in a scratch schema",
+}
 PHASES: Final = {
     Stage.PLAN: MigrationPhase.PLANNING,
     Stage.LOAD: MigrationPhase.LOADING,
@@ -64,11 +70,12 @@ class MigrationDecision:
 
 
 def settled(body: Mapping[str, Any], retry_at: str) -> bool:
-    """Whether the run that this object asks for is over: what succeeded never runs again for the same spec."""
+    """Whether the run that this object asks for is over: what was loaded is never loaded again for the same spec."""
     previous = _previous(body)
     if previous.spec_digest != identify(body, retry_at).spec_digest or previous.phase not in ENDED:
         return False
-    return previous.phase is MigrationPhase.SUCCEEDED or (previous.last_handled_retry_at or "") == retry_at
+    loaded = previous.phase is MigrationPhase.SUCCEEDED and (previous.run or RunKind.FINAL) is RunKind.FINAL
+    return loaded or (previous.last_handled_retry_at or "") == retry_at
 
 
 def decide(facts: MigrationJobFacts) -> MigrationDecision:
@@ -135,7 +142,7 @@ def _waits(spec: MigrationJobSpec, facts: MigrationJobFacts, *, first: bool) -> 
         return Standing(Progress.STALLED, facts.problem.reason, facts.problem.message)
     if not first:
         return None
-    return _waits_for_module(spec, facts.implementation, implementation) or _waits_for_others(facts)
+    return _waits_for_module(spec, facts.implementation, implementation) or _waits_for_others(spec, facts)
 
 
 def _waits_for_module(
@@ -155,14 +162,21 @@ def _waits_for_module(
     return None
 
 
-def _waits_for_others(facts: MigrationJobFacts) -> Standing | None:
-    for name, phase in facts.dependencies.items():
-        if phase is None:
-            return Standing(Progress.WAITING, "MigrationJobMissing", f"MigrationJob {name} has not been applied yet")
-        if phase != MigrationPhase.SUCCEEDED:
-            text = f"waits for MigrationJob {name} (it is {phase or 'not started'})"
+def _waits_for_others(spec: MigrationJobSpec, facts: MigrationJobFacts) -> Standing | None:
+    kinds = list(RunKind)
+    for needed in spec.depends_on:
+        found = facts.dependencies.get(needed.name)
+        if found is None:
+            text = f"MigrationJob {needed.name} has not been applied yet"
+            return Standing(Progress.WAITING, "MigrationJobMissing", text)
+        if found.phase != MigrationPhase.SUCCEEDED or kinds.index(found.run) < kinds.index(needed.run):
+            text = f"waits for a {needed.run} of MigrationJob {needed.name} (its {found.run} is {_said(found.phase)})"
             return Standing(Progress.WAITING, "DependencyNotSucceeded", text)
     return None
+
+
+def _said(phase: str) -> str:
+    return phase or "not started"
 
 
 def _watch(status: MigrationJobStatus, facts: MigrationJobFacts, stage: Stage) -> MigrationDecision:
@@ -178,6 +192,9 @@ def _watch(status: MigrationJobStatus, facts: MigrationJobFacts, stage: Stage) -
             text = f"the Job of stage {stage} has had no running pod since {timestamp(found.quiet_since)}: {why}"
             standing = Standing(Progress.WAITING, "PodNotRunning", text)
     update: dict[str, Any] = {"phase": PHASES[stage]}
+    planned = facts.stages[Stage.PLAN].answer or {}
+    if planned.get("rehearsal"):
+        update["rehearsal"] = RehearsalRecord.model_validate(planned["rehearsal"])
     if facts.progress:
         progress = MigrationProgress.model_validate(facts.progress)
         before = status.progress
@@ -233,6 +250,7 @@ def _end(
     counts = Counts.model_validate(answer["counts"]) if answer.get("counts") else None
     record = RunRecord(
         id=status.run_id or "",
+        run=status.run or RunKind.FINAL,
         phase=phase,
         spec_digest=status.spec_digest or "",
         started_at=status.started_at,
@@ -265,6 +283,8 @@ def _standing_of(status: MigrationJobStatus, reason: str = "", message: str = ""
     if status.phase is MigrationPhase.SUCCEEDED:
         counts = status.counts or Counts()
         text = f"{counts.read} rows read, {counts.loaded} loaded, {counts.quarantined} quarantined; the counts balance"
+        if status.run in LOADS_NOTHING:
+            text = f"{LOADS_NOTHING[status.run]}: {text}. Set spec.run to {RunKind.FINAL} to load"
         return Standing(Progress.READY, "Succeeded", text)
     previous = next((found for found in status.conditions if found.type == "Stalled"), None)
     if not reason and previous:
@@ -283,12 +303,18 @@ def _fresh(previous: MigrationJobStatus, identity: RunIdentity, facts: Migration
         return previous
     return MigrationJobStatus(
         phase=MigrationPhase.WAITING,
+        run=_kind(facts.body),
         run_id=identity.run,
         spec_digest=identity.spec_digest,
         runs=previous.runs,
         conditions=previous.conditions,
         last_handled_retry_at=facts.retry_at or None,
     )
+
+
+def _kind(body: Mapping[str, Any]) -> RunKind:
+    given = body["spec"].get("run")
+    return RunKind(given) if given in set(RunKind) else RunKind.FINAL
 
 
 def _hold(

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.plan.facts import Problem
 
 OPERATIONAL_FIELDS: Final = frozenset({"parallelism", "resources", "deadline"})
@@ -44,6 +45,14 @@ class StageFacts:
 
 
 @dataclass(frozen=True)
+class DependencyFacts:
+    """Another MigrationJob as it stands: the phase of its present spec, and how far that spec may go."""
+
+    phase: str
+    run: RunKind
+
+
+@dataclass(frozen=True)
 class MigrationJobFacts:
     """Everything that the decision rests on. `problem` is what stands in the way in the tenant's namespace."""
 
@@ -52,7 +61,7 @@ class MigrationJobFacts:
     retry_at: str = ""
     implementation: Mapping[str, Any] | None = None
     problem: Problem | None = None
-    dependencies: Mapping[str, str | None] = field(default_factory=dict)
+    dependencies: Mapping[str, DependencyFacts | None] = field(default_factory=dict)
     stages: Mapping[Stage, StageFacts] = field(default_factory=dict)
     progress: Mapping[str, int] | None = None
 
@@ -73,6 +82,9 @@ class RunIdentity:
 def identify(body: Mapping[str, Any], retry_at: str) -> RunIdentity:
     """The run that this object asks for now. How it is run (workers, resources, deadline) is not part of it."""
     content = {name: value for name, value in body["spec"].items() if name not in OPERATIONAL_FIELDS}
+    if content.get("run") == RunKind.FINAL:
+        # Said or not said, it is the same run.
+        del content["run"]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
     uid = body["metadata"]["uid"]
     run = uuid.UUID(hashlib.sha256(f"{uid}/{digest}".encode()).hexdigest()[:32])

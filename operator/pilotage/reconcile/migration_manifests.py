@@ -37,8 +37,9 @@ def spec_name(body: Mapping[str, Any], identity: RunIdentity) -> str:
 
 
 def spec_config_map(body: Mapping[str, Any], spec: MigrationJobSpec, identity: RunIdentity) -> dict[str, Any]:
-    """The spec as the data engine reads it."""
-    content = json.dumps({"spec": body["spec"]}, ensure_ascii=False)
+    """Name and spec as the data engine reads them."""
+    metadata = {name: body["metadata"][name] for name in ("namespace", "name")}
+    content = json.dumps({"metadata": metadata, "spec": body["spec"]}, ensure_ascii=False)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

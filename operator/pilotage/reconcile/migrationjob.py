@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pilotage.api.v1alpha1.common import RETRY_AT
 from pilotage.api.v1alpha1.implementation import ImplementationSpec
-from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
+from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
 from pilotage.kube.client import ApiError, Conflict, Forbidden, Invalid, NotFound
 from pilotage.kube.resources import (
     CONFIG_MAPS,
@@ -24,7 +24,7 @@ from pilotage.kube.resources import (
 from pilotage.kube.store import Key
 from pilotage.plan.facts import Problem
 from pilotage.plan.migration import decide, settled
-from pilotage.plan.migration_facts import MigrationJobFacts, RunIdentity, Stage, identify
+from pilotage.plan.migration_facts import DependencyFacts, MigrationJobFacts, RunIdentity, Stage, identify
 from pilotage.reconcile.account import read_rights
 from pilotage.reconcile.context import Context, deployer, write_status
 from pilotage.reconcile.events import emit
@@ -67,7 +67,7 @@ async def _observe(context: Context, body: Mapping[str, Any]) -> MigrationJobFac
     except ValidationError:
         return MigrationJobFacts(body, context.clock(), retry_at)
     implementation = context.store.get(IMPLEMENTATIONS, namespace, spec.implementation_ref.name)
-    dependencies = {found.name: _phase(context, namespace, found.name) for found in spec.depends_on}
+    dependencies = {found.name: _dependency(context, namespace, found.name) for found in spec.depends_on}
     if implementation is None:
         return MigrationJobFacts(body, context.clock(), retry_at, dependencies=dependencies)
     user = deployer(namespace, _account(implementation))
@@ -78,13 +78,14 @@ async def _observe(context: Context, body: Mapping[str, Any]) -> MigrationJobFac
     return MigrationJobFacts(body, context.clock(), retry_at, implementation, problem, dependencies, stages, progress)
 
 
-def _phase(context: Context, namespace: str, name: str) -> str | None:
+def _dependency(context: Context, namespace: str, name: str) -> DependencyFacts | None:
     found = context.store.get(MIGRATION_JOBS, namespace, name)
     if found is None:
         return None
     status = found.get("status") or {}
     current = status.get("observedGeneration") == found["metadata"].get("generation")
-    return str(status.get("phase", "")) if current else ""
+    kind = RunKind(found["spec"].get("run", RunKind.FINAL))
+    return DependencyFacts(str(status.get("phase", "")) if current else "", kind)
 
 
 def _account(implementation: Mapping[str, Any]) -> str:

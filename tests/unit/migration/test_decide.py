@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.plan.facts import Problem
 from pilotage.plan.migration import MigrationDecision, decide
-from pilotage.plan.migration_facts import MigrationJobFacts, Stage, StageFacts, identify
+from pilotage.plan.migration_facts import DependencyFacts, MigrationJobFacts, Stage, StageFacts, identify
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 COUNTS = {"read": 10, "loaded": 9, "quarantined": 1, "balanced": True}
@@ -42,6 +43,14 @@ def a_migration(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, 
         },
         "status": status or {"observedGeneration": -1},
     }  # fmt: skip
+
+
+def after(kind: str) -> dict[str, Any]:
+    return a_migration(dependsOn=[{"name": "earlier", "run": kind}])
+
+
+def earlier(phase: str, kind: str) -> dict[str, DependencyFacts]:
+    return {"earlier": DependencyFacts(phase, RunKind(kind))}
 
 
 def an_implementation(state: str = "Migrating", release: str = "i1", **spec: Any) -> dict[str, Any]:
@@ -81,8 +90,10 @@ def condition(decision: MigrationDecision, kind: str = "Ready") -> dict[str, Any
         ({"implementation": an_implementation(release="older")}, "ModuleNotRunning", False),
         ({"implementation": an_implementation(connections=[])}, "ConnectionUnknown", True),
         ({"problem": Problem("SecretMissing", "Secret erp-db is not there")}, "SecretMissing", True),
-        ({"dependencies": {"earlier": None}}, "MigrationJobMissing", False),
-        ({"dependencies": {"earlier": "Loading"}}, "DependencyNotSucceeded", False),
+        ({"body": after("Final")}, "MigrationJobMissing", False),
+        ({"body": after("Final"), "dependencies": earlier("Loading", "Final")}, "DependencyNotSucceeded", False),
+        ({"body": after("Final"), "dependencies": earlier("Succeeded", "Mock")}, "DependencyNotSucceeded", False),
+        ({"body": after("Rehearsal"), "dependencies": earlier("Paused", "Final")}, "DependencyNotSucceeded", False),
         ({"body": a_migration(module="payroll")}, "ModuleUnknown", True),
         ({"body": a_migration(reconcile=[{"name": "r", "object": "x", "type": "RowCount"}])}, "SpecInvalid", True),
     ],
@@ -99,6 +110,12 @@ def test_nothing_is_started_while_something_is_missing(changes, reason, stalled)
 def test_the_plan_starts_when_the_module_runs(state):
     decision = decide(facts(implementation=an_implementation(state)))
     assert (decision.start, decision.status["phase"]) == (Stage.PLAN, "Planning")
+
+
+@pytest.mark.parametrize(("needed", "kind"), [("Mock", "Rehearsal"), ("Rehearsal", "Rehearsal"), ("Mock", "Final")])
+def test_a_dependency_that_came_as_far_as_needed_or_further_is_enough(needed, kind):
+    decision = decide(facts(body=after(needed), dependencies=earlier("Succeeded", kind)))
+    assert decision.start is Stage.PLAN
 
 
 @pytest.mark.parametrize(
@@ -214,3 +231,41 @@ def test_a_retry_is_the_same_run_under_new_job_names():
     assert first.run == second.run
     assert first.job_name("parties", Stage.LOAD) != second.job_name("parties", Stage.LOAD)
     assert len(first.job_name("n" * 63, Stage.REPORT)) <= 63
+
+
+def rehearsed() -> dict[str, Any]:
+    body = a_migration(run="Rehearsal")
+    report = StageFacts(complete=True, answer={**SUCCEEDED, "reason": "Rehearsed"})
+    stages = {Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: report}
+    return decide(facts(body, stages=stages)).status
+
+
+def test_a_rehearsal_that_succeeded_says_that_nothing_is_loaded_and_stays_on_record():
+    status = rehearsed()
+    assert (status["phase"], status["run"]) == ("Succeeded", "Rehearsal")
+    ready = next(found for found in status["conditions"] if found["type"] == "Ready")
+    assert "a Rehearsal, in a scratch schema" in ready["message"]
+    assert "Set spec.run to Final" in ready["message"]
+    final = decide(facts(a_migration(status)))
+    assert (final.start, final.status["run"]) == (Stage.PLAN, "Final")
+    assert [(found["run"], found["certificateDigest"]) for found in final.status["runs"]] == [
+        ("Rehearsal", SUCCEEDED["certificateDigest"])
+    ]
+
+
+def test_a_rehearsal_is_made_anew_on_request_and_what_was_loaded_never_is():
+    body = a_migration(rehearsed(), run="Rehearsal")
+    assert decide(facts(body)).start is None
+    assert decide(facts(body, retry_at="again")).start is Stage.PLAN
+
+
+def test_final_said_or_left_out_is_the_same_run():
+    assert identify(a_migration(), "") == identify(a_migration(run="Final"), "")
+    assert identify(a_migration(), "") != identify(a_migration(run="Mock"), "")
+
+
+def test_a_final_run_shows_the_rehearsal_that_it_is_held_to():
+    held = {"id": "r1", "certificateDigest": "sha256:" + "b" * 64, "predictedSeconds": 90}
+    planned = StageFacts(complete=True, answer={"outcome": "Planned", "rehearsal": held})
+    decision = decide(facts(stages={Stage.PLAN: planned, Stage.LOAD: StageFacts(running=True)}))
+    assert decision.status["rehearsal"] == held

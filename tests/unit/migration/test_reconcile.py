@@ -14,6 +14,7 @@ from pilotage.kube.store import Key, Store
 from pilotage.plan.migration_facts import Stage, identify
 from pilotage.reconcile.context import Context
 from pilotage.reconcile.migrationjob import reconcile
+from pilotage.reconcile.observe import observe_migrations
 from tests.unit.migration.test_decide import NOW, SUCCEEDED, a_migration, an_implementation
 
 KEY = Key("migrationjobs", "huasheng", "parties")
@@ -231,3 +232,12 @@ async def test_an_account_without_rights_stalls_with_what_to_do():
     await room.look()
     assert room.ready["reason"] == "ImpersonationForbidden"
     assert "kubectl -n huasheng create rolebinding" in room.ready["message"]
+
+
+@pytest.mark.parametrize(("kind", "enough"), [("Mock", False), ("Rehearsal", False), ("Final", True), (None, True)])
+def test_only_a_final_run_lets_the_module_go_on(kind, enough):
+    body = a_migration({"observedGeneration": 3, "phase": "Succeeded"}, **({"run": kind} if kind else {}))
+    store = Store(lambda *_: [])
+    store.observe(MIGRATION_JOBS, "ADDED", body)
+    found = observe_migrations(Context(None, store, None, None, None), "huasheng")["parties"]
+    assert (found.succeeded, found.ended_badly) == (enough, False)
