@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,14 +30,21 @@ from pilotage.migration.certificate_page import LANGUAGES, certificate_page
 from pilotage.migration.connection import use_connection
 from pilotage.migration.counting import run_result
 from pilotage.migration.database import Connection, connect
-from pilotage.migration.errors import EXIT_BAD_PLAN, EXIT_TERMINATED, EXIT_TRANSIENT, Halt, Terminated
+from pilotage.migration.errors import EXIT_BAD_PLAN, EXIT_TERMINATED, EXIT_TRANSIENT, Halt, Rejected, Terminated
 from pilotage.migration.look import command as look
 from pilotage.migration.plan import DEFAULT_CHUNK_ROWS, ObjectPlan, make_plan
 from pilotage.migration.probe import Probe, run_probe
 from pilotage.migration.terminal import in_words, live_progress
 from pilotage.migration.termination import write_termination
+from pilotage.migration.undo import refusals, roll_back
 
-OUTCOMES = {"succeeded": "Succeeded", "rejected": "Rejected", "paused": "Paused", "failed": "Failed"}
+OUTCOMES = {
+    "succeeded": "Succeeded",
+    "rejected": "Rejected",
+    "paused": "Paused",
+    "failed": "Failed",
+    "rolledback": "RolledBack",
+}
 
 
 def read_job(path: Path) -> tuple[str, MigrationJobSpec]:
@@ -66,7 +74,10 @@ def run_identifier(arguments: argparse.Namespace) -> str:
     if arguments.run_id:
         return str(arguments.run_id)
     place = f"{os.environ.get('PGHOST', '')}/{os.environ.get('PGDATABASE', '')}"
-    content = ledger.canonical([_spec(arguments).to_manifest(), place])
+    spec = _spec(arguments).to_manifest()
+    # Whether it can and shall be taken back does not make it another run.
+    del spec["rollback"]
+    content = ledger.canonical([spec, place])
     return str(uuid.UUID(hashlib.sha256(content.encode()).hexdigest()[:32]))
 
 
@@ -183,14 +194,35 @@ def certificate(arguments: argparse.Namespace) -> None:
             "select certificate, to_char(finished_at, 'YYYY-MM-DD HH24:MI:SS TZH:TZM') from mig.run where run_id = %s",
             (run,),
         ).fetchone()
-    if not found or found[0] is None:
-        raise Halt("NotCertified", f"run {run} has no certificate: it is {known.state}")
+    if not found or found[0] is None or known.state == "rolledback":
+        raise Halt("NotCertified", f"run {run} has no certificate that holds: it is {known.state}")
     if certificate_digest(found[0]) != known.certificate_digest:
         raise Halt("CertificateAltered", f"the certificate of run {run} is not the one that was written")
     if arguments.format == "html":
         sys.stdout.write(certificate_page(found[0], str(known.certificate_digest), found[1], arguments.language))
     else:
         sys.stdout.write(json.dumps(found[0], ensure_ascii=False, indent=2) + "\n")
+
+
+def rollback(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Take a Final run back, or list the rows that stand against it."""
+    run = run_identifier(arguments)
+    with connect() as connection:
+        _known_run(connection, run)
+        try:
+            done = roll_back(connection, run)
+        except Rejected:
+            if arguments.refused:
+                _write_refusals(arguments.refused, refusals(connection, run))
+            raise
+    return {"run": run, "outcome": "RolledBack", "reason": "RolledBack", **done}
+
+
+def _write_refusals(path: Path, found: Iterable[tuple[Any, ...]]) -> None:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("object", "line", "key", "reason"))
+        writer.writerows([quarantine_file.neutralise(str(cell)) for cell in row] for row in found)
 
 
 def quarantine_export(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -270,6 +302,10 @@ def _load_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chunk-rows", type=int, default=DEFAULT_CHUNK_ROWS)
 
 
+def _rollback_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--refused", type=Path, help="CSV file for the rows that stand against it")
+
+
 def _certificate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("json", "html"), default="json", help="html: a page to print and sign")
     parser.add_argument("--language", choices=LANGUAGES, default=LANGUAGES[0], help="of the page; default: zh-CN")
@@ -296,6 +332,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "quarantine replay": Command(
         "load rejected rows that were repaired", quarantine_replay, (*_LOAD, _replay_options), in_words
+    ),
+    "rollback": Command(
+        "take a Final run back: remove what it inserted, restore what it overwrote",
+        rollback,
+        (*_LOAD, _rollback_options),
     ),
     "plan": Command("prove the files, check the target, cut the chunks", plan, _LOAD),
     "work": Command("load chunks until the run has ended; any number of workers side by side", load, _LOAD),

@@ -38,6 +38,12 @@ create table if not exists mig.quarantine (
 create table if not exists mig.crosswalk (
   run_id text not null, object text not null, src_offset bigint not null,
   target_key jsonb not null, outcome text not null, primary key (run_id, object, src_offset));
+create table if not exists mig.undo (
+  run_id text not null, object text not null, src_offset bigint not null, src_line bigint not null,
+  target_key jsonb not null, before jsonb, digest text, primary key (run_id, object, src_offset));
+create table if not exists mig.refusal (
+  run_id text not null, object text not null, src_offset bigint not null, src_line bigint not null,
+  target_key jsonb not null, reason text not null);
 """
 
 _CLAIM: Final = """

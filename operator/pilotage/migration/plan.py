@@ -25,6 +25,8 @@ from pilotage.migration.rehearsal import hold_to_rehearsal
 DEFAULT_CHUNK_ROWS: Final = 25_000
 # A worker takes some sixty times as much memory at its peak.
 MAX_CHUNK_BYTES: Final = 4 << 20
+# States of a run whose staged rows are gone: it can only be left alone or planned anew.
+LEFT: Final = frozenset({"succeeded", "rolledback"})
 READ_BYTES: Final = 1 << 20
 
 
@@ -207,7 +209,7 @@ def make_plan(
         raise Halt("SpecInvalid", problem)
     ledger.create_schema(connection)
     known = ledger.read_run(connection, run)
-    if known and known.state == "succeeded" and not _repeatable(known, attempt):
+    if known and known.state in LEFT and not _repeatable(known, attempt):
         return known.state
     schema, by_name = spec.target.schema_, {found.name: found for found in spec.objects}
     plans: list[ObjectPlan] = []
@@ -218,7 +220,9 @@ def make_plan(
         planned, offset, line = plan_object(spec, found, order, root, columns, run)
         plans.append(planned)
         chunks[found.name] = cut_chunks(root / planned.file, offset, line, chunk_rows)
-    content = {"spec": spec.to_manifest(), "objects": [planned.to_json() for planned in plans]}
+    # Whether a run is to be taken back is no part of what it is.
+    kept = spec.model_copy(update={"rollback": spec.rollback.model_copy(update={"run": None})})
+    content = {"spec": kept.to_manifest(), "objects": [planned.to_json() for planned in plans]}
     plan_hash = hashlib.sha256(ledger.canonical([content, chunk_rows]).encode()).hexdigest()
     held = hold_to_rehearsal(connection, spec, job, content, sum(map(len, chunks.values())))
     return _record(connection, run, attempt, plan_hash, {**content, "job": job, "rehearsal": held}, plans, chunks)
@@ -226,7 +230,8 @@ def make_plan(
 
 def _repeatable(known: ledger.RunRow, attempt: str) -> bool:
     """Whether the run is over, nothing of it is in the target, and somebody wants it anew."""
-    return known.attempt != attempt and known.state == "succeeded" and known.kind is not RunKind.FINAL
+    nothing_there = known.state == "rolledback" or known.kind is not RunKind.FINAL
+    return known.attempt != attempt and known.state in LEFT and nothing_there
 
 
 def _record(
@@ -241,7 +246,7 @@ def _record(
     with connection.transaction():
         known = ledger.read_run(connection, run, lock=True)
         again = known is not None and _repeatable(known, attempt)
-        if known and known.state == "succeeded" and not again:
+        if known and known.state in LEFT and not again:
             return known.state
         if known and known.plan_hash == plan_hash and not again:
             if known.attempt != attempt:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
-from pilotage.migration import ledger, rehearsal
+from pilotage.migration import ledger, rehearsal, undo
 from pilotage.migration.budget import over_budget
 from pilotage.migration.certificate import write_certificate
 from pilotage.migration.checks import group_totals, run_checks
@@ -116,6 +116,7 @@ def _merge(
     connection: Connection, run: str, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
 ) -> list[dict[str, Any]]:
     schema = spec.target.schema_
+    undoable = spec.rollback.before_images and spec.run is RunKind.FINAL
     connection.execute("set local lock_timeout = '60s'")
     connection.execute("set local work_mem = '64MB'")
     for table in sorted({plan.definition.to for plan in plans.values()}):
@@ -127,7 +128,12 @@ def _merge(
         resolve_references(connection, run, schema, plan, plans)
         settle_duplicates(connection, run, plan)
         settle_unique(connection, run, plan)
+        if undoable:
+            undo.keep_images(connection, run, schema, plan)
         merge_object(connection, run, schema, plan, found.error_budget or spec.error_budget)
+    if undoable:
+        for plan in plans.values():
+            undo.keep_digests(connection, run, schema, plan)
     # What is deferred to the commit is judged here, where it can still be told.
     connection.execute("set constraints all immediate")
     if spec.run is not RunKind.MOCK:

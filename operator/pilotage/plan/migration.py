@@ -26,7 +26,16 @@ from pilotage.api.v1alpha1.migrationjob import (
     spec_problem,
 )
 from pilotage.plan.conditions import Progress, Standing, merge_conditions, shorten, standing_conditions, timestamp
-from pilotage.plan.migration_facts import MigrationJobFacts, RunIdentity, Stage, StageFacts, identify
+from pilotage.plan.facts import Problem
+from pilotage.plan.migration_facts import (
+    RUN_STAGES,
+    MigrationJobFacts,
+    RunIdentity,
+    Stage,
+    StageFacts,
+    identify,
+    identify_rollback,
+)
 
 SILENCE: Final = timedelta(seconds=60)
 LOOK_WHILE_LOADING: Final = timedelta(seconds=2)
@@ -34,7 +43,13 @@ LOOK_FOR_REMEDY: Final = timedelta(seconds=15)
 MAX_NAME: Final = 63
 MAX_RUNS: Final = 10
 ENDED: Final = frozenset(
-    {MigrationPhase.SUCCEEDED, MigrationPhase.REJECTED, MigrationPhase.FAILED, MigrationPhase.PAUSED}
+    {
+        MigrationPhase.SUCCEEDED,
+        MigrationPhase.REJECTED,
+        MigrationPhase.FAILED,
+        MigrationPhase.PAUSED,
+        MigrationPhase.ROLLED_BACK,
+    }
 )
 RUNNING_STATES: Final = frozenset(
     {
@@ -75,6 +90,10 @@ def settled(body: Mapping[str, Any], retry_at: str) -> bool:
     if previous.spec_digest != identify(body, retry_at).spec_digest or previous.phase not in ENDED:
         return False
     loaded = previous.phase is MigrationPhase.SUCCEEDED and (previous.run or RunKind.FINAL) is RunKind.FINAL
+    # As long as the spec wants it taken back, it is not loaded again.
+    unwanted = (body["spec"].get("rollback") or {}).get("run") == previous.run_id
+    if previous.phase is MigrationPhase.ROLLED_BACK and unwanted:
+        return True
     return loaded or (previous.last_handled_retry_at or "") == retry_at
 
 
@@ -83,11 +102,14 @@ def decide(facts: MigrationJobFacts) -> MigrationDecision:
     body = facts.body
     identity = identify(body, facts.retry_at)
     previous = _previous(body)
-    if settled(body, facts.retry_at):
-        kept = previous.model_copy(update={"last_handled_retry_at": facts.retry_at or None})
-        standing = _standing_of(previous)
-        return MigrationDecision(_finish(kept, standing, facts))
-    status = _fresh(previous, identity, facts)
+    over = settled(body, facts.retry_at)
+    kept = previous.model_copy(update={"last_handled_retry_at": facts.retry_at or None})
+    status = kept if over else _fresh(previous, identity, facts)
+    if wanted := identify_rollback(body, facts.retry_at):
+        if not any(stage in facts.stages and not facts.stages[stage].ended for stage in RUN_STAGES):
+            return _roll_back(status, wanted, facts)
+    elif over:
+        return MigrationDecision(_finish(kept, _standing_of(kept), facts))
     try:
         spec = MigrationJobSpec.model_validate(body["spec"])
         problem = spec_problem(spec)
@@ -97,7 +119,7 @@ def decide(facts: MigrationJobFacts) -> MigrationDecision:
         problem = f"the name is longer than {MAX_NAME} characters"
     if spec is None or problem:
         return _hold(status, Standing(Progress.STALLED, "SpecInvalid", problem or ""), facts, None)
-    started = [stage for stage in Stage if stage in facts.stages]
+    started = [stage for stage in RUN_STAGES if stage in facts.stages]
     for stage in started:
         if facts.stages[stage].foreign:
             name = identity.job_name(body["metadata"]["name"], stage)
@@ -106,6 +128,48 @@ def decide(facts: MigrationJobFacts) -> MigrationDecision:
     if not started or facts.stages[started[-1]].ended:
         return _advance(status, spec, facts, started)
     return _watch(status, facts, started[-1])
+
+
+def _roll_back(status: MigrationJobStatus, wanted: RunIdentity, facts: MigrationJobFacts) -> MigrationDecision:
+    """Take a loaded run back. A refusal changes nothing: the run stays what it is, and the condition says why."""
+    record = next((found for found in reversed(status.runs) if found.id == wanted.run), None)
+    if record is None or record.phase is not MigrationPhase.SUCCEEDED or record.run is not RunKind.FINAL:
+        text = f"spec.rollback.run names {wanted.run}, which is no Final run in status.runs that succeeded"
+        return _hold(status, Standing(Progress.STALLED, "RollbackRunUnknown", text), facts, None)
+    found = facts.stages.get(Stage.ROLLBACK)
+    if found is None:
+        if facts.implementation is None or facts.problem:
+            problem = facts.problem or Problem("ImplementationMissing", "its Implementation is not there")
+            standing = Standing(Progress.STALLED, problem.reason, problem.message)
+            return _hold(status, standing, facts, LOOK_FOR_REMEDY)
+        standing = Standing(Progress.WAITING, "RollingBack", f"run {wanted.run} is being taken back")
+        return MigrationDecision(_finish(status, standing, facts), Stage.ROLLBACK, timedelta(seconds=1))
+    if found.foreign:
+        text = "the Job of stage rollback is there already and belongs to somebody else: delete it"
+        return _hold(status, Standing(Progress.STALLED, "JobNameTaken", text), facts, LOOK_FOR_REMEDY)
+    answer = found.answer or {}
+    if found.complete and answer.get("outcome") == "RolledBack":
+        text = (
+            f"run {wanted.run} was taken back: {answer.get('removed')} rows removed, {answer.get('restored')} restored"
+        )
+        taken_back = record.model_copy(update={"phase": MigrationPhase.ROLLED_BACK})
+        runs = [taken_back if one is record else one for one in status.runs]
+        phase = MigrationPhase.ROLLED_BACK if status.run_id == wanted.run else status.phase
+        update = {"runs": runs, "phase": phase}
+        return _hold(
+            status.model_copy(update=update),
+            Standing(Progress.STALLED, "RolledBack", text),
+            facts,
+            timedelta(seconds=1),
+        )
+    if found.ended:
+        reason = str(answer.get("reason") or "RollbackFailed")
+        text = str(answer.get("message") or found.pod_problem or found.failure or "the Job of stage rollback failed")
+        text = f"{text}; pilotage.dev/retry-at tries again, without spec.rollback.run the run stays"
+        return _hold(status, Standing(Progress.STALLED, reason, text), facts, None)
+    why = f": {found.pod_problem}" if found.pod_problem else ""
+    standing = Standing(Progress.WAITING, "RollingBack", f"run {wanted.run} is being taken back{why}")
+    return _hold(status, standing, facts, timedelta(seconds=10))
 
 
 def _advance(
@@ -119,7 +183,7 @@ def _advance(
     if standing := _waits(spec, facts, first=not started):
         again = LOOK_FOR_REMEDY if standing.progress is Progress.STALLED else None
         return _hold(status, standing, facts, again)
-    stage = list(Stage)[len(started)]
+    stage = RUN_STAGES[len(started)]
     standing = Standing(Progress.WAITING, "Starting", f"the Job of stage {stage} is being started")
     update: dict[str, Any] = {"phase": PHASES[stage]}
     if stage is Stage.PLAN:

@@ -14,15 +14,19 @@ from typing import Any, Final
 from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.plan.facts import Problem
 
-OPERATIONAL_FIELDS: Final = frozenset({"parallelism", "resources", "deadline"})
+OPERATIONAL_FIELDS: Final = frozenset({"parallelism", "resources", "deadline", "rollback"})
 
 
 class Stage(StrEnum):
-    """The Jobs of a run, in this order."""
+    """The Jobs of a run, in this order, and the one that takes a run back."""
 
     PLAN = "plan"
     LOAD = "load"
     REPORT = "report"
+    ROLLBACK = "rollback"
+
+
+RUN_STAGES: Final = (Stage.PLAN, Stage.LOAD, Stage.REPORT)
 
 
 @dataclass(frozen=True)
@@ -90,3 +94,13 @@ def identify(body: Mapping[str, Any], retry_at: str) -> RunIdentity:
     run = uuid.UUID(hashlib.sha256(f"{uid}/{digest}".encode()).hexdigest()[:32])
     token = hashlib.sha256(f"{uid}/{digest}/{retry_at}".encode()).hexdigest()[:10]
     return RunIdentity(str(run), f"sha256:{digest}", token)
+
+
+def identify_rollback(body: Mapping[str, Any], retry_at: str) -> RunIdentity | None:
+    """The run that this object wants taken back and that is not yet; None when there is none."""
+    wanted = (body["spec"].get("rollback") or {}).get("run")
+    phases = [found["phase"] for found in (body.get("status") or {}).get("runs") or [] if found["id"] == wanted]
+    if not wanted or phases[-1:] == ["RolledBack"]:
+        return None
+    token = hashlib.sha256(f"{body['metadata']['uid']}/{wanted}/{retry_at}".encode()).hexdigest()[:10]
+    return RunIdentity(wanted, identify(body, retry_at).spec_digest, token)

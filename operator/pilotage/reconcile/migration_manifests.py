@@ -28,7 +28,7 @@ CONTAINER: Final = "migrate"
 SPEC_KEY: Final = "migrationjob.json"
 FINAL_EXIT_CODES: Final = [42, 43, 44]
 RETRIES: Final = 6
-COMMANDS: Final = {Stage.PLAN: "plan", Stage.LOAD: "work", Stage.REPORT: "report"}
+COMMANDS: Final = {Stage.PLAN: "plan", Stage.LOAD: "work", Stage.REPORT: "report", Stage.ROLLBACK: "rollback"}
 
 
 def spec_name(body: Mapping[str, Any], identity: RunIdentity) -> str:
@@ -119,7 +119,7 @@ def _pod(
         {"name": "spec", "configMap": {"name": spec_name(body, identity)}},
         {"name": "scratch", "emptyDir": {"sizeLimit": "64Mi"}},
     ]
-    if stage is not Stage.REPORT:
+    if stage in {Stage.PLAN, Stage.LOAD}:
         volume, mount = _source(spec.source)
         volumes.append(volume)
         mounts.append(mount)

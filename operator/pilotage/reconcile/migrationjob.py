@@ -24,12 +24,19 @@ from pilotage.kube.resources import (
 from pilotage.kube.store import Key
 from pilotage.plan.facts import Problem
 from pilotage.plan.migration import decide, settled
-from pilotage.plan.migration_facts import DependencyFacts, MigrationJobFacts, RunIdentity, Stage, identify
+from pilotage.plan.migration_facts import (
+    DependencyFacts,
+    MigrationJobFacts,
+    RunIdentity,
+    Stage,
+    identify,
+    identify_rollback,
+)
 from pilotage.reconcile.account import read_rights
 from pilotage.reconcile.context import Context, deployer, write_status
 from pilotage.reconcile.events import emit
 from pilotage.reconcile.migration_manifests import spec_config_map, stage_job
-from pilotage.reconcile.migration_observe import observe_progress, observe_stages
+from pilotage.reconcile.migration_observe import observe_progress, observe_stage, observe_stages
 
 logger = logging.getLogger(__name__)
 SECRET_KEYS = ("host", "port", "database", "username", "password")
@@ -60,7 +67,8 @@ async def _observe(context: Context, body: Mapping[str, Any]) -> MigrationJobFac
     metadata = body["metadata"]
     namespace = metadata["namespace"]
     retry_at = (metadata.get("annotations") or {}).get(RETRY_AT, "")
-    if settled(body, retry_at):
+    rollback = identify_rollback(body, retry_at)
+    if settled(body, retry_at) and rollback is None:
         return MigrationJobFacts(body, context.clock(), retry_at)
     try:
         spec = MigrationJobSpec.model_validate(body["spec"])
@@ -73,8 +81,10 @@ async def _observe(context: Context, body: Mapping[str, Any]) -> MigrationJobFac
     user = deployer(namespace, _account(implementation))
     stages = await observe_stages(context, body, identify(body, retry_at), user)
     progress = await observe_progress(context, body, stages, identify(body, retry_at), user)
+    if rollback and (found := await observe_stage(context, body, rollback, Stage.ROLLBACK, user)):
+        stages[Stage.ROLLBACK] = found
     ended = not stages or all(found.ended for found in stages.values())
-    problem = await _obstacle(context, namespace, spec, implementation) if ended else None
+    problem = await _obstacle(context, namespace, spec, implementation, reads=rollback is None) if ended else None
     return MigrationJobFacts(body, context.clock(), retry_at, implementation, problem, dependencies, stages, progress)
 
 
@@ -100,9 +110,12 @@ def _secret_name(implementation: Mapping[str, Any], connection: str) -> str | No
 
 
 async def _obstacle(
-    context: Context, namespace: str, spec: MigrationJobSpec, implementation: Mapping[str, Any]
+    context: Context, namespace: str, spec: MigrationJobSpec, implementation: Mapping[str, Any], *, reads: bool
 ) -> Problem | None:
-    """What is missing in the customer's namespace before a Job can run, looked at as the customer's account."""
+    """What is missing in the customer's namespace before a Job can run, looked at as the customer's account.
+
+    `reads` is whether the Job reads the source.
+    """
     secret, account = _secret_name(implementation, spec.target.connection), _account(implementation)
     if secret is None:
         return None
@@ -117,6 +130,8 @@ async def _obstacle(
     missing = [key for key in SECRET_KEYS if key not in (found.get("data") or {})]
     if missing:
         return Problem("SecretIncomplete", f"Secret {secret} lacks the keys {', '.join(missing)}")
+    if not reads:
+        return None
     if spec.source.volume:
         resource, name = PERSISTENT_VOLUME_CLAIMS, spec.source.volume.claim_name
     else:
@@ -140,7 +155,8 @@ async def _start(context: Context, body: Mapping[str, Any], facts: MigrationJobF
     namespace = body["metadata"]["namespace"]
     implementation = facts.implementation or {}
     spec = MigrationJobSpec.model_validate(body["spec"])
-    identity: RunIdentity = identify(body, facts.retry_at)
+    rollback = identify_rollback(body, facts.retry_at) if stage is Stage.ROLLBACK else None
+    identity: RunIdentity = rollback or identify(body, facts.retry_at)
     account = _account(implementation)
     user = deployer(namespace, account)
     secret = _secret_name(implementation, spec.target.connection) or ""
@@ -172,7 +188,7 @@ async def _tell(
 ) -> None:
     ready = next(found for found in status["conditions"] if found["type"] == "Ready")
     if before.get("phase") != status["phase"]:
-        bad = status["phase"] in {"Rejected", "Failed", "Paused"}
+        bad = status["phase"] in {"Rejected", "Failed", "Paused", "RolledBack"}
         reason = ready["reason"] if bad else f"Migration{status['phase']}"
         text = f"phase {before.get('phase', 'new')} → {status['phase']}: {ready['message']}"
         await emit(context, body, reason, text, warning=bad)

@@ -11,7 +11,14 @@ import pytest
 from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.plan.facts import Problem
 from pilotage.plan.migration import MigrationDecision, decide
-from pilotage.plan.migration_facts import DependencyFacts, MigrationJobFacts, Stage, StageFacts, identify
+from pilotage.plan.migration_facts import (
+    DependencyFacts,
+    MigrationJobFacts,
+    Stage,
+    StageFacts,
+    identify,
+    identify_rollback,
+)
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 COUNTS = {"read": 10, "loaded": 9, "quarantined": 1, "balanced": True}
@@ -269,3 +276,73 @@ def test_a_final_run_shows_the_rehearsal_that_it_is_held_to():
     planned = StageFacts(complete=True, answer={"outcome": "Planned", "rehearsal": held})
     decision = decide(facts(stages={Stage.PLAN: planned, Stage.LOAD: StageFacts(running=True)}))
     assert decision.status["rehearsal"] == held
+
+
+def loaded() -> dict[str, Any]:
+    report = StageFacts(complete=True, answer=SUCCEEDED)
+    stages = {Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: report}
+    return decide(facts(stages=stages)).status
+
+
+def taken_back(status: dict[str, Any] | None = None) -> dict[str, Any]:
+    status = status or loaded()
+    return a_migration(status, rollback={"run": status["runId"]})
+
+
+ROLLED_BACK = StageFacts(complete=True, answer={"outcome": "RolledBack", "removed": 9, "restored": 1})
+REFUSED = StageFacts(
+    failed=True, answer={"outcome": "Rejected", "reason": "RollbackRefused", "message": "customers, line 4: changed"}
+)
+
+
+def test_a_run_that_is_wanted_back_gets_its_job_and_then_its_phase():
+    decision = decide(facts(taken_back()))
+    assert (decision.start, decision.status["phase"]) == (Stage.ROLLBACK, "Succeeded")
+    assert condition(decision)["reason"] == "RollingBack"
+    decision = decide(facts(taken_back(), stages={Stage.ROLLBACK: ROLLED_BACK}))
+    assert decision.start is None
+    assert (decision.status["phase"], decision.status["runs"][-1]["phase"]) == ("RolledBack", "RolledBack")
+    assert "9 rows removed, 1 restored" in condition(decision, "Stalled")["message"]
+
+
+def test_a_rollback_that_is_refused_leaves_the_run_loaded_until_a_retry():
+    decision = decide(facts(taken_back(), stages={Stage.ROLLBACK: REFUSED}))
+    assert (decision.start, decision.status["phase"]) == (None, "Succeeded")
+    assert condition(decision, "Stalled")["reason"] == "RollbackRefused"
+    assert "line 4: changed" in condition(decision, "Stalled")["message"]
+    body = taken_back()
+    assert identify_rollback(body, "").token != identify_rollback(body, "again").token
+    assert decide(facts(body, retry_at="again")).start is Stage.ROLLBACK
+
+
+def test_a_run_that_was_taken_back_is_loaded_again_only_when_nobody_wants_it_back_any_more():
+    status = decide(facts(taken_back(), stages={Stage.ROLLBACK: ROLLED_BACK})).status
+    for retry_at in ("", "again"):
+        decision = decide(facts(taken_back(status), retry_at=retry_at))
+        assert (decision.start, decision.status["phase"]) == (None, "RolledBack")
+        assert condition(decision, "Stalled")["reason"] == "RolledBack"
+    assert decide(facts(a_migration(status))).start is None
+    assert decide(facts(a_migration(status), retry_at="again")).start is Stage.PLAN
+
+
+def test_only_a_final_run_on_record_can_be_taken_back():
+    for status in (loaded(), rehearsed()):
+        wanted = "another" if status["run"] == "Final" else status["runId"]
+        decision = decide(facts(a_migration(status, run=status["run"], rollback={"run": wanted})))
+        assert decision.start is None
+        assert condition(decision, "Stalled")["reason"] == "RollbackRunUnknown"
+
+
+def test_keeping_images_or_wanting_a_run_back_makes_no_other_run():
+    assert identify(taken_back(), "") == identify(a_migration(), "")
+    assert decide(facts(a_migration(loaded(), rollback={"beforeImages": True}))).start is None
+
+
+def test_an_earlier_run_is_taken_back_before_the_present_one_begins():
+    before = loaded()
+    body = a_migration(before, rollback={"run": before["runId"]}, errorBudget={"rows": 5})
+    assert decide(facts(body)).start is Stage.ROLLBACK
+    decision = decide(facts(body, stages={Stage.ROLLBACK: ROLLED_BACK}))
+    assert (decision.status["phase"], decision.status["runs"][-1]["phase"]) == ("Waiting", "RolledBack")
+    body["status"] = decision.status
+    assert decide(facts(body)).start is Stage.PLAN

@@ -376,6 +376,13 @@ class RehearsalPolicy(ApiModel):
     ] = "0%"
 
 
+class Rollback(ApiModel):
+    """What taking a Final run back needs, and which run is to be taken back."""
+
+    before_images: bool = Field(default=False, description="keep what each written row was before, and its digest")
+    run: Annotated[str, Field(max_length=36, description="id of the Final run that is to be taken back")] | None = None
+
+
 class MigrationJobSpec(ApiModel):
     """What is loaded, how it is mapped, and which numbers must agree. A changed spec is a new run."""
 
@@ -403,6 +410,7 @@ class MigrationJobSpec(ApiModel):
     reconcile: Annotated[list[ReconcileCheck], Field(max_length=MAX_CHECKS, json_schema_extra=list_map("name"))] = []
     parallelism: Annotated[int, Field(ge=1, le=MAX_PARALLELISM, description="workers that share the chunks")] = 2
     resources: MigrationResources = MigrationResources()
+    rollback: Rollback = Rollback()
 
 
 class MigrationPhase(StrEnum):
@@ -416,6 +424,7 @@ class MigrationPhase(StrEnum):
     REJECTED = "Rejected"
     FAILED = "Failed"
     PAUSED = "Paused"
+    ROLLED_BACK = "RolledBack"
 
 
 Count = Annotated[int, Field(ge=0)]
