@@ -77,6 +77,7 @@ class World:
         self.server.query("postgres", f"create database {self.database}")
         self.query(TABLES)
         self.run = str(uuid.uuid4())
+        self.name = ""
         self.spec: dict[str, Any] = {
             "implementationRef": {"name": "erp"},
             "module": "core",
@@ -99,7 +100,7 @@ class World:
 
     def start(self, command: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
         spec = self.folder / "spec.yaml"
-        spec.write_text(json.dumps({"spec": self.spec}))
+        spec.write_text(json.dumps({"metadata": {"name": self.name}, "spec": self.spec}))
         chosen = [] if command == "probe" else [str(spec), "--run-id", self.run, "--source-root", "."]
         return subprocess.Popen(
             [sys.executable, "-m", "pilotage.migration", command, *chosen, *arguments],

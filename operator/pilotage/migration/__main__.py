@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,36 +23,50 @@ import psycopg
 import pydantic
 import yaml
 
-from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
+from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
 from pilotage.migration import ledger, quarantine_file
 from pilotage.migration.certificate import certificate_digest
 from pilotage.migration.certificate_page import LANGUAGES, certificate_page
 from pilotage.migration.connection import use_connection, use_source
 from pilotage.migration.counting import run_result
 from pilotage.migration.database import Connection, connect
-from pilotage.migration.errors import EXIT_BAD_PLAN, EXIT_TERMINATED, EXIT_TRANSIENT, Halt, Terminated
+from pilotage.migration.errors import EXIT_BAD_PLAN, EXIT_TERMINATED, EXIT_TRANSIENT, Halt, Rejected, Terminated
 from pilotage.migration.look import command as look
 from pilotage.migration.plan import DEFAULT_CHUNK_ROWS, ObjectPlan, make_plan
 from pilotage.migration.probe import Probe, run_probe
 from pilotage.migration.terminal import in_words, live_progress
 from pilotage.migration.termination import write_termination
+from pilotage.migration.undo import refusals, roll_back
 
-OUTCOMES = {"succeeded": "Succeeded", "rejected": "Rejected", "paused": "Paused", "failed": "Failed"}
+OUTCOMES = {
+    "succeeded": "Succeeded",
+    "rejected": "Rejected",
+    "paused": "Paused",
+    "failed": "Failed",
+    "rolledback": "RolledBack",
+}
 
 
-def read_spec(path: Path) -> MigrationJobSpec:
-    """The spec out of a manifest of a MigrationJob, or out of a file that holds the spec alone. Raises Halt."""
+def read_job(path: Path) -> tuple[str, MigrationJobSpec]:
+    """Name and spec out of a manifest of a MigrationJob; a file may hold the spec alone. Raises Halt."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return MigrationJobSpec.model_validate(found.get("spec", found))
-    except (OSError, yaml.YAMLError, AttributeError, pydantic.ValidationError) as error:
+        metadata = found.get("metadata") or {}
+        name = "/".join(filter(None, (metadata.get("namespace"), metadata.get("name"))))
+        return name, MigrationJobSpec.model_validate(found.get("spec", found))
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, pydantic.ValidationError) as error:
         raise Halt("SpecInvalid", f"{path.name}: {error}") from error
 
 
-def _spec(arguments: argparse.Namespace) -> MigrationJobSpec:
+def _job(arguments: argparse.Namespace) -> tuple[str, MigrationJobSpec]:
     if arguments.manifest is None:
         raise Halt("RunUnknown", "which run? give the MigrationJob's manifest")
-    return read_spec(arguments.manifest)
+    name, spec = read_job(arguments.manifest)
+    return name, spec.model_copy(update={"run": RunKind(arguments.run)}) if arguments.run else spec
+
+
+def _spec(arguments: argparse.Namespace) -> MigrationJobSpec:
+    return _job(arguments)[1]
 
 
 def run_identifier(arguments: argparse.Namespace) -> str:
@@ -59,24 +74,31 @@ def run_identifier(arguments: argparse.Namespace) -> str:
     if arguments.run_id:
         return str(arguments.run_id)
     place = f"{os.environ.get('PGHOST', '')}/{os.environ.get('PGDATABASE', '')}"
-    content = ledger.canonical([_spec(arguments).to_manifest(), place])
+    spec = _spec(arguments).to_manifest()
+    # Whether it can and shall be taken back does not make it another run.
+    del spec["rollback"]
+    content = ledger.canonical([spec, place])
     return str(uuid.UUID(hashlib.sha256(content.encode()).hexdigest()[:32]))
 
 
 def plan(arguments: argparse.Namespace) -> dict[str, Any]:
     """Plan the run into the ledger."""
     run = run_identifier(arguments)
+    job, spec = _job(arguments)
     with connect() as connection:
         state = make_plan(
             connection,
-            _spec(arguments),
+            spec,
             run=run,
+            job=job,
             attempt=arguments.attempt,
             root=arguments.source_root,
             chunk_rows=arguments.chunk_rows,
         )
         progress = ledger.progress(connection, run)
-    return {"outcome": "Planned", "reason": state, "run": run, "progress": progress}
+        held = _known_run(connection, run).plan.get("rehearsal")
+    rehearsal = {"rehearsal": {name: value for name, value in held.items() if name != "moved"}} if held else {}
+    return {"outcome": "Planned", "reason": state, "run": run, "progress": progress, **rehearsal}
 
 
 def load(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -125,13 +147,14 @@ def run_all(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _new_attempt(run: str) -> str:
-    """A value that takes up a run which ended without success; an unfinished run keeps its attempt."""
+    """A value that takes up a run which left nothing in the target; an unfinished or loaded one keeps its attempt."""
     with connect() as connection:
         ledger.create_schema(connection)
         known = ledger.read_run(connection, run)
     if known is None:
         return ""
-    return known.attempt if known.state in {"loading", "succeeded"} else datetime.now(UTC).isoformat()
+    loaded = known.state == "succeeded" and known.kind is RunKind.FINAL
+    return known.attempt if known.state == "loading" or loaded else datetime.now(UTC).isoformat()
 
 
 def status(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -171,14 +194,35 @@ def certificate(arguments: argparse.Namespace) -> None:
             "select certificate, to_char(finished_at, 'YYYY-MM-DD HH24:MI:SS TZH:TZM') from mig.run where run_id = %s",
             (run,),
         ).fetchone()
-    if not found or found[0] is None:
-        raise Halt("NotCertified", f"run {run} has no certificate: it is {known.state}")
+    if not found or found[0] is None or known.state == "rolledback":
+        raise Halt("NotCertified", f"run {run} has no certificate that holds: it is {known.state}")
     if certificate_digest(found[0]) != known.certificate_digest:
         raise Halt("CertificateAltered", f"the certificate of run {run} is not the one that was written")
     if arguments.format == "html":
         sys.stdout.write(certificate_page(found[0], str(known.certificate_digest), found[1], arguments.language))
     else:
         sys.stdout.write(json.dumps(found[0], ensure_ascii=False, indent=2) + "\n")
+
+
+def rollback(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Take a Final run back, or list the rows that stand against it."""
+    run = run_identifier(arguments)
+    with connect() as connection:
+        _known_run(connection, run)
+        try:
+            done = roll_back(connection, run)
+        except Rejected:
+            if arguments.refused:
+                _write_refusals(arguments.refused, refusals(connection, run))
+            raise
+    return {"run": run, "outcome": "RolledBack", "reason": "RolledBack", **done}
+
+
+def _write_refusals(path: Path, found: Iterable[tuple[Any, ...]]) -> None:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("object", "line", "key", "reason"))
+        writer.writerows([quarantine_file.neutralise(str(cell)) for cell in row] for row in found)
 
 
 def quarantine_export(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -195,10 +239,9 @@ def quarantine_replay(arguments: argparse.Namespace) -> dict[str, Any]:
     run = run_identifier(arguments)
     with connect() as connection:
         known = _known_run(connection, run)
-    if known.state != "succeeded":
-        raise Halt(
-            "NotSucceeded", f"run {run} is {known.state} and has loaded nothing: repair the source and run it again"
-        )
+    if known.state != "succeeded" or known.kind is not RunKind.FINAL:
+        text = f"run {run}, a {known.kind}, is {known.state} and has loaded nothing: repair the source and run it again"
+        raise Halt("NotSucceeded", text)
     plan = next((found for found in _plans(known) if found.definition.name == arguments.object), None)
     if plan is None:
         raise Halt("ObjectUnknown", f"run {run} has no object {arguments.object}")
@@ -241,6 +284,7 @@ class Command:
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", nargs="?", type=Path, metavar="MIGRATIONJOB", help="the MigrationJob's manifest")
+    parser.add_argument("--run", choices=[kind.value for kind in RunKind], help="instead of the manifest's spec.run")
     parser.add_argument("--run-id", help="default: derived from the spec and the database")
     parser.add_argument(
         "--connection",
@@ -257,6 +301,10 @@ def _load_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source-root", type=Path, default=Path(os.environ.get("PILOTAGE_SOURCE", ".")))
     parser.add_argument("--lease", type=float, default=60.0, help="seconds that a worker may hold a chunk")
     parser.add_argument("--chunk-rows", type=int, default=DEFAULT_CHUNK_ROWS)
+
+
+def _rollback_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--refused", type=Path, help="CSV file for the rows that stand against it")
 
 
 def _certificate_options(parser: argparse.ArgumentParser) -> None:
@@ -285,6 +333,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "quarantine replay": Command(
         "load rejected rows that were repaired", quarantine_replay, (*_LOAD, _replay_options), in_words
+    ),
+    "rollback": Command(
+        "take a Final run back: remove what it inserted, restore what it overwrote",
+        rollback,
+        (*_LOAD, _rollback_options),
     ),
     "plan": Command("prove the files, check the target, cut the chunks", plan, _LOAD),
     "work": Command("load chunks until the run has ended; any number of workers side by side", load, _LOAD),

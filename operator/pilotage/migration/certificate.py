@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from pilotage.migration import ledger
 from pilotage.migration.database import Connection, server_version
+from pilotage.migration.rehearsal import fingerprint
 
 
 def certificate_digest(certificate: Mapping[str, Any]) -> str:
@@ -19,13 +20,26 @@ def certificate_digest(certificate: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(ledger.canonical(certificate).encode()).hexdigest()
 
 
-def write_certificate(connection: Connection, run: str, found: ledger.RunRow, result: Mapping[str, Any]) -> None:
-    """Write certificate and digest to the ledger, in the transaction that loads the rows."""
+def write_certificate(
+    connection: Connection,
+    run: str,
+    found: ledger.RunRow,
+    result: Mapping[str, Any],
+    particulars: Mapping[str, Any],
+) -> None:
+    """Write certificate and digest to the ledger, in the transaction that loads the rows.
+
+    `particulars` are what only a run of its kind has to say.
+    """
     certificate = {
         "apiVersion": "pilotage.dev/v1alpha1",
         "kind": "MigrationCertificate",
         "run": run,
+        "runKind": found.kind.value,
         "planHash": f"sha256:{found.plan_hash}",
+        "fingerprint": fingerprint(found.plan),
+        "durations": result["durations"],
+        **particulars,
         "database": connection.info.dbname,
         "sources": [
             {key: plan[key] for key in ("file", "encoding", "sha256", "consistency") if plan[key] is not None}

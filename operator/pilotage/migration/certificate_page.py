@@ -14,6 +14,12 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
         "title": "Data migration certificate",
         "lead": "Every row that was read has exactly one outcome. The rows reached the database in one transaction, in "
         "which the checks below were made; had one of them failed, nothing would have been loaded.",
+        "lead_Mock": "A trial (Mock): all of this was done in one transaction, which was then undone. No row is in the "
+        "database.",
+        "lead_Rehearsal": "A rehearsal: the rows were loaded into copies of the tables, in a schema of their own. No "
+        "row is in the tables that people work with. The final run is held to these sources, this mapping and these "
+        "rules.",
+        "duration": "Seconds for loading and for settling",
         "run": "Run",
         "database": "Database",
         "ended": "Ended",
@@ -66,6 +72,10 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
         "title": "数据迁移证书",
         "lead": "读入的每一行都有且只有一个去向。全部数据在同一个数据库事务内写入，下列核对也在该事务内完成；"
         "任何一项核对不通过，则一行也不会写入。",
+        "lead_Mock": "试运行（Mock）：全部操作在同一个数据库事务内完成，随后整体撤销。数据库中没有写入任何一行。",
+        "lead_Rehearsal": "演练（Rehearsal）：数据写入独立模式（schema）中的表副本，业务表中没有写入任何一行。"
+        "正式迁移须与本次演练的来源、映射和规则一致。",
+        "duration": "装载与结算用时（秒）",
         "run": "运行编号",
         "database": "数据库",
         "ended": "结束时间",
@@ -155,12 +165,14 @@ def certificate_page(certificate: Mapping[str, Any], digest: str, ended: str, la
         (text["ended"], ended),
         (text["digest"], digest),
         (text["plan"], certificate["planHash"]),
+        (text["duration"], ", ".join(f"{seconds:g}" for seconds in certificate.get("durations", {}).values())),
         (text["versions"], ", ".join(f"{name} {version}" for name, version in certificate["versions"].items())),
     ]
     groups = certificate.get("groups") or []
+    lead = f"lead_{certificate.get('runKind', '')}"
     parts = [
         f"<h1>{escape(text['title'])}</h1>",
-        f"<p>{escape(text['lead'])}</p>",
+        f"<p>{escape(text.get(lead, text['lead']))}</p>",
         _table([], [[_head(name), _code(value)] for name, value in facts]),
         f"<h2>{escape(text['sources'])}</h2>",
         _table(

@@ -11,6 +11,7 @@ from typing import Any, Final
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
+from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.migration.database import Connection
 from pilotage.migration.errors import Halt
 
@@ -41,6 +42,12 @@ create table if not exists mig.quarantine (
 create table if not exists mig.crosswalk (
   run_id text not null, object text not null, src_offset bigint not null,
   target_key jsonb not null, outcome text not null, primary key (run_id, object, src_offset));
+create table if not exists mig.undo (
+  run_id text not null, object text not null, src_offset bigint not null, src_line bigint not null,
+  target_key jsonb not null, before jsonb, digest text, primary key (run_id, object, src_offset));
+create table if not exists mig.refusal (
+  run_id text not null, object text not null, src_offset bigint not null, src_line bigint not null,
+  target_key jsonb not null, reason text not null);
 """
 
 _CLAIM: Final = """
@@ -86,6 +93,11 @@ class RunRow:
     message: str
     result: Mapping[str, Any] | None
     certificate_digest: str | None
+
+    @property
+    def kind(self) -> RunKind:
+        """How far the run goes; what an earlier version planned knows no other kind."""
+        return RunKind(self.plan["spec"].get("run", RunKind.FINAL))
 
 
 def create_schema(connection: Connection) -> None:
@@ -194,6 +206,17 @@ def progress(connection: Connection, run: str) -> dict[str, int]:
         "quarantined": int(quarantined),
         "rowsPerSecond": int(float(rows) / max(float(seconds or 0), 0.001)),
     }
+
+
+def durations(connection: Connection, run: str) -> dict[str, float]:
+    """Seconds from the plan to the last chunk, and of the settlement, in whose transaction this is asked."""
+    row = connection.execute(
+        "select extract(epoch from max(done_at) - (select started_at from mig.run where run_id = %(run)s)),"
+        " extract(epoch from clock_timestamp() - now()) from mig.chunk where run_id = %(run)s",
+        {"run": run},
+    ).fetchone()
+    loading, settling = row or (0, 0)
+    return {"loading": round(float(loading or 0), 1), "settling": round(float(settling), 1)}
 
 
 def add_quarantine(connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:

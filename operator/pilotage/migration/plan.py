@@ -13,7 +13,14 @@ from typing import Any, BinaryIO, Final
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pilotage.api.v1alpha1.migrationjob import Consistency, Encoding, MigrationJobSpec, MigrationObject, spec_problem
+from pilotage.api.v1alpha1.migrationjob import (
+    Consistency,
+    Encoding,
+    MigrationJobSpec,
+    MigrationObject,
+    RunKind,
+    spec_problem,
+)
 from pilotage.migration import ledger
 from pilotage.migration.conversion import Column
 from pilotage.migration.database import Connection, require_columns, require_references
@@ -21,6 +28,7 @@ from pilotage.migration.encoding import decode
 from pilotage.migration.errors import Halt
 from pilotage.migration.mapping import field_rules, filter_rules, read_header
 from pilotage.migration.records import read_records, split_fields
+from pilotage.migration.rehearsal import hold_to_rehearsal
 from pilotage.migration.source.door import Opened, open_source
 from pilotage.migration.source.forms import Form, line_texts
 from pilotage.migration.source.lines import Readable, read_lines
@@ -29,6 +37,8 @@ from pilotage.migration.source.table import row_lines
 DEFAULT_CHUNK_ROWS: Final = 25_000
 # A worker takes some sixty times as much memory at its peak.
 MAX_CHUNK_BYTES: Final = 4 << 20
+# States of a run whose staged rows are gone: it can only be left alone or planned anew.
+LEFT: Final = frozenset({"succeeded", "rolledback"})
 READ_BYTES: Final = 1 << 20
 UNKNOWN_END: Final = 1 << 62
 PART_LEVEL: Final = 1
@@ -242,18 +252,20 @@ def cut_source(opened: Opened, rows: int, take: Callable[[Chunk, bytes], None], 
 
 
 def make_plan(
-    connection: Connection, spec: MigrationJobSpec, *, run: str, attempt: str, root: Path, chunk_rows: int
+    connection: Connection, spec: MigrationJobSpec, *, run: str, job: str, attempt: str, root: Path, chunk_rows: int
 ) -> str:
     """Plan the run into the ledger, or take up the one that is there; returns the run's state.
 
-    A run that succeeded stays so. A source or mapping that moved since is refused, except with a new attempt
-    and as long as nothing reached the target, which is only ever touched by the last step.
+    `job` is what the MigrationJob is called; without a name a Final run is held to no Rehearsal. A Final run that
+    succeeded stays so; a Mock or a Rehearsal is made anew with a new attempt. A source or mapping that moved since is
+    refused, except with a new attempt and as long as nothing reached the target, which is only ever touched by the
+    last step.
     """
     if problem := spec_problem(spec):
         raise Halt("SpecInvalid", problem)
     ledger.create_schema(connection)
     known = ledger.read_run(connection, run)
-    if known and known.state == "succeeded":
+    if known and known.state in LEFT and not _repeatable(known, attempt):
         return known.state
     schema, by_name = spec.target.schema_, {found.name: found for found in spec.objects}
     plans: list[ObjectPlan] = []
@@ -264,11 +276,20 @@ def make_plan(
         planned, opened = plan_object(spec, found, order, root, columns, run)
         plans.append(planned)
         sources.append(opened)
-    content = {"spec": spec.to_manifest(), "objects": [planned.to_json() for planned in plans]}
+    # Whether a run is to be taken back is no part of what it is.
+    kept = spec.model_copy(update={"rollback": spec.rollback.model_copy(update={"run": None})})
+    content = {"spec": kept.to_manifest(), "objects": [planned.to_json() for planned in plans]}
     # What a live database held cannot be told before it is read: each attempt reads it anew.
     once = attempt if spec.source.connection else ""
     plan_hash = hashlib.sha256(ledger.canonical([content, chunk_rows, once]).encode()).hexdigest()
-    return _record(connection, run, attempt, plan_hash, content, list(zip(plans, sources, strict=True)), chunk_rows)
+    objects = list(zip(plans, sources, strict=True))
+    return _record(connection, run, attempt, plan_hash, {**content, "job": job}, objects, chunk_rows)
+
+
+def _repeatable(known: ledger.RunRow, attempt: str) -> bool:
+    """Whether the run is over, nothing of it is in the target, and somebody wants it anew."""
+    nothing_there = known.state == "rolledback" or known.kind is not RunKind.FINAL
+    return known.attempt != attempt and known.state in LEFT and nothing_there
 
 
 def _record(
@@ -282,9 +303,10 @@ def _record(
 ) -> str:
     with connection.transaction():
         known = ledger.read_run(connection, run, lock=True)
-        if known and known.state == "succeeded":
+        again = known is not None and _repeatable(known, attempt)
+        if known and known.state in LEFT and not again:
             return known.state
-        if known and known.plan_hash == plan_hash:
+        if known and known.plan_hash == plan_hash and not again:
             if known.attempt != attempt:
                 connection.execute(
                     "update mig.run set attempt = %s, state = 'loading', reason = '', message = '', result = null,"
@@ -312,7 +334,22 @@ def _record(
                     "update mig.run set plan = jsonb_set(plan, %s, %s) where run_id = %s",
                     (["objects", str(order), "sha256"], Jsonb(sha256), run),
                 )
+        _hold(connection, run)
     return "loading"
+
+
+def _hold(connection: Connection, run: str) -> None:
+    """Hold the run that has just been planned to its Rehearsal: only now is known what a live source held."""
+    planned = ledger.read_run(connection, run)
+    counted = connection.execute("select count(*) from mig.chunk where run_id = %s", (run,)).fetchone()
+    if planned is None or counted is None:
+        msg = f"run {run} has just been written"
+        raise AssertionError(msg)
+    spec = MigrationJobSpec.model_validate(planned.plan["spec"])
+    held = hold_to_rehearsal(connection, spec, planned.plan["job"], planned.plan, counted[0])
+    connection.execute(
+        "update mig.run set plan = jsonb_set(plan, '{rehearsal}', %s) where run_id = %s", (Jsonb(held), run)
+    )
 
 
 def _write_chunks(connection: Connection, run: str, planned: ObjectPlan, opened: Opened, chunk_rows: int) -> str:

@@ -5,13 +5,14 @@ Duplicates, references and conflicts are decided here over all staged rows, so t
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
-from pilotage.migration import ledger
+from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
+from pilotage.migration import ledger, rehearsal, undo
 from pilotage.migration.budget import over_budget
 from pilotage.migration.certificate import write_certificate
 from pilotage.migration.checks import group_totals, run_checks
@@ -24,10 +25,19 @@ from pilotage.migration.plan import ObjectPlan
 from pilotage.migration.references import resolve_references
 
 MAX_KEPT_REASONS = 20_000
+REASONS = {RunKind.MOCK: "Mocked", RunKind.REHEARSAL: "Rehearsed", RunKind.FINAL: "Reconciled"}
+
+
+@dataclass
+class _Account:
+    """What a settlement came to. It outlives the transaction in which it was found, which may be undone."""
+
+    result: dict[str, Any] = field(default_factory=dict)
+    kept: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 def settle(connection: Connection, run: str) -> None:
-    """Merge all staged rows into the target and end the run.
+    """Merge all staged rows and end the run: into the target, into a scratch schema, or to be undone.
 
     Whoever holds the run's row does it; a worker that comes second finds the run ended. When the numbers do not hold,
     the merge is undone, and the reasons found on the way are kept in the quarantine.
@@ -39,39 +49,75 @@ def settle(connection: Connection, run: str) -> None:
         spec = MigrationJobSpec.model_validate(found.plan["spec"])
         plans = {plan["definition"]["name"]: ObjectPlan.from_json(plan) for plan in found.plan["objects"]}
         connection.execute("delete from mig.quarantine where run_id = %s and stage = 'settle'", (run,))
-        kept: list[tuple[Any, ...]] = []
-        result: dict[str, Any] = {}
+        scratch = rehearsal.scratch_schema(found.plan.get("job") or run)
+        account = _Account()
         try:
             with connection.transaction():
-                try:
-                    checks = _merge(connection, run, spec, plans)
-                    groups = group_totals(connection, spec, plans)
-                    result = {**run_result(connection, run), "checks": checks, "groups": groups}
-                    _judge(connection, run, spec, result)
-                except Halt:
-                    kept = _reasons(connection, run)
-                    result = result or run_result(connection, run)
-                    raise
+                _settle_by_kind(connection, found, spec, plans, scratch, account)
+                if spec.run is RunKind.MOCK:
+                    raise psycopg.Rollback
         except Halt as halt:
-            ledger.add_quarantine(connection, kept)
+            ledger.add_quarantine(connection, account.kept)
             # Nothing was loaded: the counts of the attempt that was undone must not say so.
-            undone = {**run_result(connection, run), "checks": result.get("checks", [])}
+            undone = {**run_result(connection, run), "checks": account.result.get("checks", [])}
             ledger.end_run(connection, run, halt.outcome.lower(), halt.reason, halt.message, undone)
         except (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.InternalError) as error:
             message = _refusal(error)
             ledger.end_run(connection, run, "failed", "DatabaseRefused", message, run_result(connection, run))
         else:
+            ledger.add_quarantine(connection, account.kept)
             for plan in plans.values():
                 connection.execute(sql.SQL("drop table {}").format(sql.Identifier("mig_stg", plan.staging)))
             connection.execute("delete from mig.part where run_id = %s", (run,))
-            ledger.end_run(connection, run, "succeeded", "Reconciled", "", result)
-            write_certificate(connection, run, found, result)
+            result = {**account.result, "durations": ledger.durations(connection, run)}
+            ledger.end_run(connection, run, "succeeded", REASONS[spec.run], "", result)
+            write_certificate(connection, run, found, result, _particulars(connection, spec, found, scratch))
+    if spec.run is RunKind.FINAL:
+        rehearsal.drop_scratch(connection, scratch)
+
+
+def _settle_by_kind(
+    connection: Connection,
+    found: ledger.RunRow,
+    spec: MigrationJobSpec,
+    plans: dict[str, ObjectPlan],
+    scratch: str,
+    account: _Account,
+) -> None:
+    run = found.run
+    try:
+        placed = rehearsal.open_scratch(connection, spec, scratch) if spec.run is RunKind.REHEARSAL else spec
+        checks = _merge(connection, run, placed, plans)
+        groups = group_totals(connection, placed, plans)
+        account.result = {**run_result(connection, run), "checks": checks, "groups": groups}
+        _judge(connection, run, spec, account.result)
+        rehearsal.require_delta(found.plan.get("rehearsal"), spec, account.result["objects"])
+    except Halt:
+        account.kept = _reasons(connection, run)
+        account.result = account.result or run_result(connection, run)
+        raise
+    if spec.run is RunKind.MOCK:
+        account.kept = _reasons(connection, run)
+    if spec.run is RunKind.REHEARSAL:
+        rehearsal.close_scratch(connection, spec, scratch)
+        # Its rows are nobody's: they are in no table that anybody works with.
+        connection.execute("delete from mig.crosswalk where run_id = %s", (run,))
+
+
+def _particulars(connection: Connection, spec: MigrationJobSpec, found: ledger.RunRow, scratch: str) -> dict[str, Any]:
+    """What the certificate says of a run's kind."""
+    if spec.run is RunKind.REHEARSAL:
+        return {"scratchSchema": scratch, "notExercised": rehearsal.triggers(connection, spec)}
+    if spec.run is RunKind.FINAL and found.plan.get("rehearsal"):
+        return {"rehearsal": found.plan["rehearsal"]}
+    return {}
 
 
 def _merge(
     connection: Connection, run: str, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
 ) -> list[dict[str, Any]]:
     schema = spec.target.schema_
+    undoable = spec.rollback.before_images and spec.run is RunKind.FINAL
     connection.execute("set local lock_timeout = '60s'")
     connection.execute("set local work_mem = '64MB'")
     for table in sorted({plan.definition.to for plan in plans.values()}):
@@ -83,9 +129,18 @@ def _merge(
         resolve_references(connection, run, schema, plan, plans)
         settle_duplicates(connection, run, plan)
         settle_unique(connection, run, plan)
+        if undoable:
+            undo.keep_images(connection, run, schema, plan)
         merge_object(connection, run, schema, plan, found.error_budget or spec.error_budget)
-    for plan in plans.values():
-        reset_sequences(connection, schema, plan)
+    if undoable:
+        for plan in plans.values():
+            undo.keep_digests(connection, run, schema, plan)
+    # What is deferred to the commit is judged here, where it can still be told.
+    connection.execute("set constraints all immediate")
+    if spec.run is not RunKind.MOCK:
+        # No rollback takes a sequence back.
+        for plan in plans.values():
+            reset_sequences(connection, schema, plan)
     return run_checks(connection, run, spec, plans)
 
 

@@ -25,11 +25,22 @@ from pilotage.api.v1alpha1.migrationjob import (
     MigrationProgress,
     ObjectCounts,
     OpenMapping,
+    RehearsalRecord,
+    RunKind,
     RunRecord,
     spec_problem,
 )
 from pilotage.plan.conditions import Progress, Standing, merge_conditions, shorten, standing_conditions, timestamp
-from pilotage.plan.migration_facts import MigrationJobFacts, RunIdentity, Stage, StageFacts, identify
+from pilotage.plan.facts import Problem
+from pilotage.plan.migration_facts import (
+    RUN_STAGES,
+    MigrationJobFacts,
+    RunIdentity,
+    Stage,
+    StageFacts,
+    identify,
+    identify_rollback,
+)
 
 SILENCE: Final = timedelta(seconds=60)
 LOOK_WHILE_LOADING: Final = timedelta(seconds=2)
@@ -37,7 +48,13 @@ LOOK_FOR_REMEDY: Final = timedelta(seconds=15)
 MAX_NAME: Final = 63
 MAX_RUNS: Final = 10
 ENDED: Final = frozenset(
-    {MigrationPhase.SUCCEEDED, MigrationPhase.REJECTED, MigrationPhase.FAILED, MigrationPhase.PAUSED}
+    {
+        MigrationPhase.SUCCEEDED,
+        MigrationPhase.REJECTED,
+        MigrationPhase.FAILED,
+        MigrationPhase.PAUSED,
+        MigrationPhase.ROLLED_BACK,
+    }
 )
 RUNNING_STATES: Final = frozenset(
     {
@@ -52,6 +69,10 @@ RUNNING_STATES: Final = frozenset(
 )
 
 
+LOADS_NOTHING: Final = {
+    RunKind.MOCK: "a Mock, all of it undone",
+    RunKind.REHEARSAL: "a Rehearsal, in a scratch schema",
+}
 PHASES: Final = {
     Stage.PLAN: MigrationPhase.PLANNING,
     Stage.LOAD: MigrationPhase.LOADING,
@@ -69,11 +90,16 @@ class MigrationDecision:
 
 
 def settled(body: Mapping[str, Any], retry_at: str) -> bool:
-    """Whether the run that this object asks for is over: what succeeded never runs again for the same spec."""
+    """Whether the run that this object asks for is over: what was loaded is never loaded again for the same spec."""
     previous = _previous(body)
     if previous.spec_digest != identify(body, retry_at).spec_digest or previous.phase not in ENDED:
         return False
-    return previous.phase is MigrationPhase.SUCCEEDED or (previous.last_handled_retry_at or "") == retry_at
+    loaded = previous.phase is MigrationPhase.SUCCEEDED and (previous.run or RunKind.FINAL) is RunKind.FINAL
+    # As long as the spec wants it taken back, it is not loaded again.
+    unwanted = (body["spec"].get("rollback") or {}).get("run") == previous.run_id
+    if previous.phase is MigrationPhase.ROLLED_BACK and unwanted:
+        return True
+    return loaded or (previous.last_handled_retry_at or "") == retry_at
 
 
 def decide(facts: MigrationJobFacts) -> MigrationDecision:
@@ -81,11 +107,14 @@ def decide(facts: MigrationJobFacts) -> MigrationDecision:
     body = facts.body
     identity = identify(body, facts.retry_at)
     previous = _previous(body)
-    if settled(body, facts.retry_at):
-        kept = previous.model_copy(update={"last_handled_retry_at": facts.retry_at or None})
-        standing = _standing_of(previous)
-        return MigrationDecision(_finish(kept, standing, facts))
-    status = _fresh(previous, identity, facts)
+    over = settled(body, facts.retry_at)
+    kept = previous.model_copy(update={"last_handled_retry_at": facts.retry_at or None})
+    status = kept if over else _fresh(previous, identity, facts)
+    if wanted := identify_rollback(body, facts.retry_at):
+        if not any(stage in facts.stages and not facts.stages[stage].ended for stage in RUN_STAGES):
+            return _roll_back(status, wanted, facts)
+    elif over:
+        return MigrationDecision(_finish(kept, _standing_of(kept), facts))
     try:
         spec = MigrationJobSpec.model_validate(body["spec"])
         problem = spec_problem(spec)
@@ -95,7 +124,7 @@ def decide(facts: MigrationJobFacts) -> MigrationDecision:
         problem = f"the name is longer than {MAX_NAME} characters"
     if spec is None or problem:
         return _hold(status, Standing(Progress.STALLED, "SpecInvalid", problem or ""), facts, None)
-    started = [stage for stage in Stage if stage in facts.stages]
+    started = [stage for stage in RUN_STAGES if stage in facts.stages]
     for stage in started:
         if facts.stages[stage].foreign:
             name = identity.job_name(body["metadata"]["name"], stage)
@@ -104,6 +133,48 @@ def decide(facts: MigrationJobFacts) -> MigrationDecision:
     if not started or facts.stages[started[-1]].ended:
         return _advance(status, spec, facts, started)
     return _watch(status, facts, started[-1])
+
+
+def _roll_back(status: MigrationJobStatus, wanted: RunIdentity, facts: MigrationJobFacts) -> MigrationDecision:
+    """Take a loaded run back. A refusal changes nothing: the run stays what it is, and the condition says why."""
+    record = next((found for found in reversed(status.runs) if found.id == wanted.run), None)
+    if record is None or record.phase is not MigrationPhase.SUCCEEDED or record.run is not RunKind.FINAL:
+        text = f"spec.rollback.run names {wanted.run}, which is no Final run in status.runs that succeeded"
+        return _hold(status, Standing(Progress.STALLED, "RollbackRunUnknown", text), facts, None)
+    found = facts.stages.get(Stage.ROLLBACK)
+    if found is None:
+        if facts.implementation is None or facts.problem:
+            problem = facts.problem or Problem("ImplementationMissing", "its Implementation is not there")
+            standing = Standing(Progress.STALLED, problem.reason, problem.message)
+            return _hold(status, standing, facts, LOOK_FOR_REMEDY)
+        standing = Standing(Progress.WAITING, "RollingBack", f"run {wanted.run} is being taken back")
+        return MigrationDecision(_finish(status, standing, facts), Stage.ROLLBACK, timedelta(seconds=1))
+    if found.foreign:
+        text = "the Job of stage rollback is there already and belongs to somebody else: delete it"
+        return _hold(status, Standing(Progress.STALLED, "JobNameTaken", text), facts, LOOK_FOR_REMEDY)
+    answer = found.answer or {}
+    if found.complete and answer.get("outcome") == "RolledBack":
+        text = (
+            f"run {wanted.run} was taken back: {answer.get('removed')} rows removed, {answer.get('restored')} restored"
+        )
+        taken_back = record.model_copy(update={"phase": MigrationPhase.ROLLED_BACK})
+        runs = [taken_back if one is record else one for one in status.runs]
+        phase = MigrationPhase.ROLLED_BACK if status.run_id == wanted.run else status.phase
+        update = {"runs": runs, "phase": phase}
+        return _hold(
+            status.model_copy(update=update),
+            Standing(Progress.STALLED, "RolledBack", text),
+            facts,
+            timedelta(seconds=1),
+        )
+    if found.ended:
+        reason = str(answer.get("reason") or "RollbackFailed")
+        text = str(answer.get("message") or found.pod_problem or found.failure or "the Job of stage rollback failed")
+        text = f"{text}; pilotage.dev/retry-at tries again, without spec.rollback.run the run stays"
+        return _hold(status, Standing(Progress.STALLED, reason, text), facts, None)
+    why = f": {found.pod_problem}" if found.pod_problem else ""
+    standing = Standing(Progress.WAITING, "RollingBack", f"run {wanted.run} is being taken back{why}")
+    return _hold(status, standing, facts, timedelta(seconds=10))
 
 
 def _advance(
@@ -117,7 +188,7 @@ def _advance(
     if standing := _waits(spec, facts, first=not started):
         again = LOOK_FOR_REMEDY if standing.progress is Progress.STALLED else None
         return _hold(status, standing, facts, again)
-    stage = list(Stage)[len(started)]
+    stage = RUN_STAGES[len(started)]
     standing = Standing(Progress.WAITING, "Starting", f"the Job of stage {stage} is being started")
     update: dict[str, Any] = {"phase": PHASES[stage]}
     if stage is Stage.PLAN:
@@ -139,7 +210,7 @@ def _waits(spec: MigrationJobSpec, facts: MigrationJobFacts, *, first: bool) -> 
         return Standing(Progress.STALLED, facts.problem.reason, facts.problem.message)
     if not first:
         return None
-    return _waits_for_module(spec, facts.implementation, implementation) or _waits_for_others(facts)
+    return _waits_for_module(spec, facts.implementation, implementation) or _waits_for_others(spec, facts)
 
 
 def _lacks_connection(spec: MigrationJobSpec, implementation: ImplementationSpec) -> Standing | None:
@@ -173,14 +244,21 @@ def _waits_for_module(
     return None
 
 
-def _waits_for_others(facts: MigrationJobFacts) -> Standing | None:
-    for name, phase in facts.dependencies.items():
-        if phase is None:
-            return Standing(Progress.WAITING, "MigrationJobMissing", f"MigrationJob {name} has not been applied yet")
-        if phase != MigrationPhase.SUCCEEDED:
-            text = f"waits for MigrationJob {name} (it is {phase or 'not started'})"
+def _waits_for_others(spec: MigrationJobSpec, facts: MigrationJobFacts) -> Standing | None:
+    kinds = list(RunKind)
+    for needed in spec.depends_on:
+        found = facts.dependencies.get(needed.name)
+        if found is None:
+            text = f"MigrationJob {needed.name} has not been applied yet"
+            return Standing(Progress.WAITING, "MigrationJobMissing", text)
+        if found.phase != MigrationPhase.SUCCEEDED or kinds.index(found.run) < kinds.index(needed.run):
+            text = f"waits for a {needed.run} of MigrationJob {needed.name} (its {found.run} is {_said(found.phase)})"
             return Standing(Progress.WAITING, "DependencyNotSucceeded", text)
     return None
+
+
+def _said(phase: str) -> str:
+    return phase or "not started"
 
 
 def _watch(status: MigrationJobStatus, facts: MigrationJobFacts, stage: Stage) -> MigrationDecision:
@@ -196,6 +274,9 @@ def _watch(status: MigrationJobStatus, facts: MigrationJobFacts, stage: Stage) -
             text = f"the Job of stage {stage} has had no running pod since {timestamp(found.quiet_since)}: {why}"
             standing = Standing(Progress.WAITING, "PodNotRunning", text)
     update: dict[str, Any] = {"phase": PHASES[stage]}
+    planned = facts.stages[Stage.PLAN].answer or {}
+    if planned.get("rehearsal"):
+        update["rehearsal"] = RehearsalRecord.model_validate(planned["rehearsal"])
     if facts.progress:
         progress = MigrationProgress.model_validate(facts.progress)
         before = status.progress
@@ -251,6 +332,7 @@ def _end(
     counts = Counts.model_validate(answer["counts"]) if answer.get("counts") else None
     record = RunRecord(
         id=status.run_id or "",
+        run=status.run or RunKind.FINAL,
         phase=phase,
         spec_digest=status.spec_digest or "",
         started_at=status.started_at,
@@ -283,6 +365,8 @@ def _standing_of(status: MigrationJobStatus, reason: str = "", message: str = ""
     if status.phase is MigrationPhase.SUCCEEDED:
         counts = status.counts or Counts()
         text = f"{counts.read} rows read, {counts.loaded} loaded, {counts.quarantined} quarantined; the counts balance"
+        if status.run in LOADS_NOTHING:
+            text = f"{LOADS_NOTHING[status.run]}: {text}. Set spec.run to {RunKind.FINAL} to load"
         return Standing(Progress.READY, "Succeeded", text)
     previous = next((found for found in status.conditions if found.type == "Stalled"), None)
     if not reason and previous:
@@ -301,12 +385,18 @@ def _fresh(previous: MigrationJobStatus, identity: RunIdentity, facts: Migration
         return previous
     return MigrationJobStatus(
         phase=MigrationPhase.WAITING,
+        run=_kind(facts.body),
         run_id=identity.run,
         spec_digest=identity.spec_digest,
         runs=previous.runs,
         conditions=previous.conditions,
         last_handled_retry_at=facts.retry_at or None,
     )
+
+
+def _kind(body: Mapping[str, Any]) -> RunKind:
+    given = body["spec"].get("run")
+    return RunKind(given) if given in set(RunKind) else RunKind.FINAL
 
 
 def _hold(

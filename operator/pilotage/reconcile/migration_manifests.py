@@ -30,7 +30,7 @@ CONTAINER: Final = "migrate"
 SPEC_KEY: Final = "migrationjob.json"
 FINAL_EXIT_CODES: Final = [42, 43, 44]
 RETRIES: Final = 6
-COMMANDS: Final = {Stage.PLAN: "plan", Stage.LOAD: "work", Stage.REPORT: "report"}
+COMMANDS: Final = {Stage.PLAN: "plan", Stage.LOAD: "work", Stage.REPORT: "report", Stage.ROLLBACK: "rollback"}
 
 
 def spec_name(body: Mapping[str, Any], identity: RunIdentity) -> str:
@@ -39,8 +39,9 @@ def spec_name(body: Mapping[str, Any], identity: RunIdentity) -> str:
 
 
 def spec_config_map(body: Mapping[str, Any], spec: MigrationJobSpec, identity: RunIdentity) -> dict[str, Any]:
-    """The spec as the data engine reads it."""
-    content = json.dumps({"spec": body["spec"]}, ensure_ascii=False)
+    """Name and spec as the data engine reads them."""
+    metadata = {name: body["metadata"][name] for name in ("namespace", "name")}
+    content = json.dumps({"metadata": metadata, "spec": body["spec"]}, ensure_ascii=False)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -128,7 +129,7 @@ def _pod(
     environment = connection_environment(secret)
     if live is not None and stage is Stage.PLAN:
         environment += source_environment(live.secret_ref.name, live.type)
-    if live is None and stage is not Stage.REPORT:
+    if live is None and stage in {Stage.PLAN, Stage.LOAD}:
         volume, mount = _source(spec.source)
         volumes.append(volume)
         mounts.append(mount)

@@ -13,7 +13,7 @@ from pilotage.kube.resources import EVENTS, JOBS, PODS
 from pilotage.plan.conditions import parse_timestamp
 from pilotage.plan.health import pod_problem
 from pilotage.plan.migration import SILENCE
-from pilotage.plan.migration_facts import RunIdentity, Stage, StageFacts
+from pilotage.plan.migration_facts import RUN_STAGES, RunIdentity, Stage, StageFacts
 from pilotage.reconcile.context import Context
 from pilotage.reconcile.migration_manifests import CONTAINER
 
@@ -26,16 +26,26 @@ WEIGHT: Final = {"Paused": 4, "Rejected": 4, "Failed": 3, "Unreachable": 2, "Ter
 async def observe_stages(
     context: Context, body: Mapping[str, Any], identity: RunIdentity, user: str
 ) -> dict[Stage, StageFacts]:
-    """The stages whose Jobs exist."""
-    namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+    """The stages of the run whose Jobs exist."""
     found: dict[Stage, StageFacts] = {}
-    for stage in Stage:
-        job = context.store.get(JOBS, namespace, identity.job_name(name, stage))
-        if job is None:
+    for stage in RUN_STAGES:
+        facts = await observe_stage(context, body, identity, stage, user)
+        if facts is None:
             break
-        pods = context.store.by_label(PODS, namespace, JOB_NAME, job["metadata"]["name"])
-        found[stage] = await _stage(context, body, job, pods, user)
+        found[stage] = facts
     return found
+
+
+async def observe_stage(
+    context: Context, body: Mapping[str, Any], identity: RunIdentity, stage: Stage, user: str
+) -> StageFacts | None:
+    """One stage, if its Job exists."""
+    namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+    job = context.store.get(JOBS, namespace, identity.job_name(name, stage))
+    if job is None:
+        return None
+    pods = context.store.by_label(PODS, namespace, JOB_NAME, job["metadata"]["name"])
+    return await _stage(context, body, job, pods, user)
 
 
 async def _stage(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pilotage.api.v1alpha1.common import RETRY_AT
 from pilotage.api.v1alpha1.implementation import Connection, ImplementationSpec
-from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
+from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
 from pilotage.kube.client import ApiError, Conflict, Forbidden, Invalid, NotFound
 from pilotage.kube.resources import (
     CONFIG_MAPS,
@@ -24,12 +24,19 @@ from pilotage.kube.resources import (
 from pilotage.kube.store import Key
 from pilotage.plan.facts import Problem
 from pilotage.plan.migration import decide, settled
-from pilotage.plan.migration_facts import MigrationJobFacts, RunIdentity, Stage, identify
+from pilotage.plan.migration_facts import (
+    DependencyFacts,
+    MigrationJobFacts,
+    RunIdentity,
+    Stage,
+    identify,
+    identify_rollback,
+)
 from pilotage.reconcile.account import read_rights
 from pilotage.reconcile.context import Context, deployer, write_status
 from pilotage.reconcile.events import emit
 from pilotage.reconcile.migration_manifests import spec_config_map, stage_job
-from pilotage.reconcile.migration_observe import observe_progress, observe_stages
+from pilotage.reconcile.migration_observe import observe_progress, observe_stage, observe_stages
 
 logger = logging.getLogger(__name__)
 SECRET_KEYS = ("host", "port", "database", "username", "password")
@@ -60,31 +67,35 @@ async def _observe(context: Context, body: Mapping[str, Any]) -> MigrationJobFac
     metadata = body["metadata"]
     namespace = metadata["namespace"]
     retry_at = (metadata.get("annotations") or {}).get(RETRY_AT, "")
-    if settled(body, retry_at):
+    rollback = identify_rollback(body, retry_at)
+    if settled(body, retry_at) and rollback is None:
         return MigrationJobFacts(body, context.clock(), retry_at)
     try:
         spec = MigrationJobSpec.model_validate(body["spec"])
     except ValidationError:
         return MigrationJobFacts(body, context.clock(), retry_at)
     implementation = context.store.get(IMPLEMENTATIONS, namespace, spec.implementation_ref.name)
-    dependencies = {found.name: _phase(context, namespace, found.name) for found in spec.depends_on}
+    dependencies = {found.name: _dependency(context, namespace, found.name) for found in spec.depends_on}
     if implementation is None:
         return MigrationJobFacts(body, context.clock(), retry_at, dependencies=dependencies)
     user = deployer(namespace, _account(implementation))
     stages = await observe_stages(context, body, identify(body, retry_at), user)
     progress = await observe_progress(context, body, stages, identify(body, retry_at), user)
+    if rollback and (found := await observe_stage(context, body, rollback, Stage.ROLLBACK, user)):
+        stages[Stage.ROLLBACK] = found
     ended = not stages or all(found.ended for found in stages.values())
-    problem = await _obstacle(context, namespace, spec, implementation) if ended else None
+    problem = await _obstacle(context, namespace, spec, implementation, reads=rollback is None) if ended else None
     return MigrationJobFacts(body, context.clock(), retry_at, implementation, problem, dependencies, stages, progress)
 
 
-def _phase(context: Context, namespace: str, name: str) -> str | None:
+def _dependency(context: Context, namespace: str, name: str) -> DependencyFacts | None:
     found = context.store.get(MIGRATION_JOBS, namespace, name)
     if found is None:
         return None
     status = found.get("status") or {}
     current = status.get("observedGeneration") == found["metadata"].get("generation")
-    return str(status.get("phase", "")) if current else ""
+    kind = RunKind(found["spec"].get("run", RunKind.FINAL))
+    return DependencyFacts(str(status.get("phase", "")) if current else "", kind)
 
 
 def _account(implementation: Mapping[str, Any]) -> str:
@@ -97,17 +108,20 @@ def _connection(implementation: Mapping[str, Any], name: str | None) -> Connecti
 
 
 async def _obstacle(
-    context: Context, namespace: str, spec: MigrationJobSpec, implementation: Mapping[str, Any]
+    context: Context, namespace: str, spec: MigrationJobSpec, implementation: Mapping[str, Any], *, reads: bool
 ) -> Problem | None:
-    """What is missing in the customer's namespace before a Job can run, looked at as the customer's account."""
+    """What is missing in the customer's namespace before a Job can run, looked at as the customer's account.
+
+    `reads` is whether the Job reads the source.
+    """
     account = _account(implementation)
-    for name in filter(None, (spec.target.connection, spec.source.connection)):
+    for name in filter(None, (spec.target.connection, spec.source.connection if reads else None)):
         connection = _connection(implementation, name)
         if connection is None:
             return None
         if problem := await _secret_problem(context, namespace, account, connection.secret_ref.name):
             return problem
-    if spec.source.connection:
+    if spec.source.connection or not reads:
         return None
     user = deployer(namespace, account)
     if spec.source.volume:
@@ -145,7 +159,8 @@ async def _start(context: Context, body: Mapping[str, Any], facts: MigrationJobF
     namespace = body["metadata"]["namespace"]
     implementation = facts.implementation or {}
     spec = MigrationJobSpec.model_validate(body["spec"])
-    identity: RunIdentity = identify(body, facts.retry_at)
+    rollback = identify_rollback(body, facts.retry_at) if stage is Stage.ROLLBACK else None
+    identity: RunIdentity = rollback or identify(body, facts.retry_at)
     account = _account(implementation)
     user = deployer(namespace, account)
     target = _connection(implementation, spec.target.connection)
@@ -186,7 +201,7 @@ async def _tell(
 ) -> None:
     ready = next(found for found in status["conditions"] if found["type"] == "Ready")
     if before.get("phase") != status["phase"]:
-        bad = status["phase"] in {"Rejected", "Failed", "Paused"}
+        bad = status["phase"] in {"Rejected", "Failed", "Paused", "RolledBack"}
         reason = ready["reason"] if bad else f"Migration{status['phase']}"
         text = f"phase {before.get('phase', 'new')} → {status['phase']}: {ready['message']}"
         await emit(context, body, reason, text, warning=bad)

@@ -9,6 +9,7 @@ from typing import Any
 from pilotage.api.v1alpha1.acceptancecheck import Gate
 from pilotage.api.v1alpha1.common import RETRY_AT
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleSpec
+from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS, MIGRATION_JOBS, NAMESPACES
 from pilotage.kube.store import Key
 from pilotage.plan.acceptance import gate_verdict
@@ -121,9 +122,9 @@ def observe_migrations(context: Context, namespace: str) -> dict[str, MigrationF
             module=spec.get("module", ""),
             implementation=(spec.get("implementationRef") or {}).get("name", ""),
             phase=phase,
-            succeeded=phase == "Succeeded",
+            succeeded=phase == "Succeeded" and spec.get("run", RunKind.FINAL) == RunKind.FINAL,
             ended_badly=phase in {"Rejected", "Failed", "Paused"} or stalled,
-            message="" if phase == "Succeeded" else ready,
+            message=ready,
             depends_on=tuple(needed["name"] for needed in spec.get("dependsOn") or []),
         )
     return found

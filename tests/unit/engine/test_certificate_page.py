@@ -104,3 +104,14 @@ def test_every_code_of_the_engine_has_a_meaning() -> None:
     codes = {code for source in sources for code in CODE.findall(source.read_text())}
     assert codes
     assert codes <= set(_MEANINGS)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", ["Mock", "Rehearsal"])
+def test_the_page_of_a_run_that_loads_nothing_never_says_that_rows_reached_the_database(kind, language):
+    found = certificate_page(
+        a_certificate(runKind=kind, durations={"loading": 1.5, "settling": 20.0}), "d", "", language
+    )
+    assert _TEXTS[language]["lead"] not in found
+    assert _TEXTS[language][f"lead_{kind}"] in found
+    assert "1.5, 20" in found

@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
+from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.plan.facts import Problem
 from pilotage.plan.migration import MigrationDecision, decide
-from pilotage.plan.migration_facts import MigrationJobFacts, Stage, StageFacts, identify
+from pilotage.plan.migration_facts import (
+    DependencyFacts,
+    MigrationJobFacts,
+    Stage,
+    StageFacts,
+    identify,
+    identify_rollback,
+)
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 COUNTS = {"read": 10, "loaded": 9, "quarantined": 1, "balanced": True}
@@ -42,6 +50,14 @@ def a_migration(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, 
         },
         "status": status or {"observedGeneration": -1},
     }  # fmt: skip
+
+
+def after(kind: str) -> dict[str, Any]:
+    return a_migration(dependsOn=[{"name": "earlier", "run": kind}])
+
+
+def earlier(phase: str, kind: str) -> dict[str, DependencyFacts]:
+    return {"earlier": DependencyFacts(phase, RunKind(kind))}
 
 
 def an_implementation(state: str = "Migrating", release: str = "i1", **spec: Any) -> dict[str, Any]:
@@ -91,8 +107,10 @@ def condition(decision: MigrationDecision, kind: str = "Ready") -> dict[str, Any
         ({"body": a_live_migration()}, "ConnectionUnknown", True),
         ({"implementation": an_implementation(connections=MYSQL)}, "TargetUnsupported", True),
         ({"problem": Problem("SecretMissing", "Secret erp-db is not there")}, "SecretMissing", True),
-        ({"dependencies": {"earlier": None}}, "MigrationJobMissing", False),
-        ({"dependencies": {"earlier": "Loading"}}, "DependencyNotSucceeded", False),
+        ({"body": after("Final")}, "MigrationJobMissing", False),
+        ({"body": after("Final"), "dependencies": earlier("Loading", "Final")}, "DependencyNotSucceeded", False),
+        ({"body": after("Final"), "dependencies": earlier("Succeeded", "Mock")}, "DependencyNotSucceeded", False),
+        ({"body": after("Rehearsal"), "dependencies": earlier("Paused", "Final")}, "DependencyNotSucceeded", False),
         ({"body": a_migration(module="payroll")}, "ModuleUnknown", True),
         ({"body": a_migration(reconcile=[{"name": "r", "object": "x", "type": "RowCount"}])}, "SpecInvalid", True),
     ],
@@ -109,6 +127,12 @@ def test_nothing_is_started_while_something_is_missing(changes, reason, stalled)
 def test_the_plan_starts_when_the_module_runs(state):
     decision = decide(facts(implementation=an_implementation(state)))
     assert (decision.start, decision.status["phase"]) == (Stage.PLAN, "Planning")
+
+
+@pytest.mark.parametrize(("needed", "kind"), [("Mock", "Rehearsal"), ("Rehearsal", "Rehearsal"), ("Mock", "Final")])
+def test_a_dependency_that_came_as_far_as_needed_or_further_is_enough(needed, kind):
+    decision = decide(facts(body=after(needed), dependencies=earlier("Succeeded", kind)))
+    assert decision.start is Stage.PLAN
 
 
 @pytest.mark.parametrize(
@@ -224,3 +248,111 @@ def test_a_retry_is_the_same_run_under_new_job_names():
     assert first.run == second.run
     assert first.job_name("parties", Stage.LOAD) != second.job_name("parties", Stage.LOAD)
     assert len(first.job_name("n" * 63, Stage.REPORT)) <= 63
+
+
+def rehearsed() -> dict[str, Any]:
+    body = a_migration(run="Rehearsal")
+    report = StageFacts(complete=True, answer={**SUCCEEDED, "reason": "Rehearsed"})
+    stages = {Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: report}
+    return decide(facts(body, stages=stages)).status
+
+
+def test_a_rehearsal_that_succeeded_says_that_nothing_is_loaded_and_stays_on_record():
+    status = rehearsed()
+    assert (status["phase"], status["run"]) == ("Succeeded", "Rehearsal")
+    ready = next(found for found in status["conditions"] if found["type"] == "Ready")
+    assert "a Rehearsal, in a scratch schema" in ready["message"]
+    assert "Set spec.run to Final" in ready["message"]
+    final = decide(facts(a_migration(status)))
+    assert (final.start, final.status["run"]) == (Stage.PLAN, "Final")
+    assert [(found["run"], found["certificateDigest"]) for found in final.status["runs"]] == [
+        ("Rehearsal", SUCCEEDED["certificateDigest"])
+    ]
+
+
+def test_a_rehearsal_is_made_anew_on_request_and_what_was_loaded_never_is():
+    body = a_migration(rehearsed(), run="Rehearsal")
+    assert decide(facts(body)).start is None
+    assert decide(facts(body, retry_at="again")).start is Stage.PLAN
+
+
+def test_final_said_or_left_out_is_the_same_run():
+    assert identify(a_migration(), "") == identify(a_migration(run="Final"), "")
+    assert identify(a_migration(), "") != identify(a_migration(run="Mock"), "")
+
+
+def test_a_final_run_shows_the_rehearsal_that_it_is_held_to():
+    held = {"id": "r1", "certificateDigest": "sha256:" + "b" * 64, "predictedSeconds": 90}
+    planned = StageFacts(complete=True, answer={"outcome": "Planned", "rehearsal": held})
+    decision = decide(facts(stages={Stage.PLAN: planned, Stage.LOAD: StageFacts(running=True)}))
+    assert decision.status["rehearsal"] == held
+
+
+def loaded() -> dict[str, Any]:
+    report = StageFacts(complete=True, answer=SUCCEEDED)
+    stages = {Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: report}
+    return decide(facts(stages=stages)).status
+
+
+def taken_back(status: dict[str, Any] | None = None) -> dict[str, Any]:
+    status = status or loaded()
+    return a_migration(status, rollback={"run": status["runId"]})
+
+
+ROLLED_BACK = StageFacts(complete=True, answer={"outcome": "RolledBack", "removed": 9, "restored": 1})
+REFUSED = StageFacts(
+    failed=True, answer={"outcome": "Rejected", "reason": "RollbackRefused", "message": "customers, line 4: changed"}
+)
+
+
+def test_a_run_that_is_wanted_back_gets_its_job_and_then_its_phase():
+    decision = decide(facts(taken_back()))
+    assert (decision.start, decision.status["phase"]) == (Stage.ROLLBACK, "Succeeded")
+    assert condition(decision)["reason"] == "RollingBack"
+    decision = decide(facts(taken_back(), stages={Stage.ROLLBACK: ROLLED_BACK}))
+    assert decision.start is None
+    assert (decision.status["phase"], decision.status["runs"][-1]["phase"]) == ("RolledBack", "RolledBack")
+    assert "9 rows removed, 1 restored" in condition(decision, "Stalled")["message"]
+
+
+def test_a_rollback_that_is_refused_leaves_the_run_loaded_until_a_retry():
+    decision = decide(facts(taken_back(), stages={Stage.ROLLBACK: REFUSED}))
+    assert (decision.start, decision.status["phase"]) == (None, "Succeeded")
+    assert condition(decision, "Stalled")["reason"] == "RollbackRefused"
+    assert "line 4: changed" in condition(decision, "Stalled")["message"]
+    body = taken_back()
+    assert identify_rollback(body, "").token != identify_rollback(body, "again").token
+    assert decide(facts(body, retry_at="again")).start is Stage.ROLLBACK
+
+
+def test_a_run_that_was_taken_back_is_loaded_again_only_when_nobody_wants_it_back_any_more():
+    status = decide(facts(taken_back(), stages={Stage.ROLLBACK: ROLLED_BACK})).status
+    for retry_at in ("", "again"):
+        decision = decide(facts(taken_back(status), retry_at=retry_at))
+        assert (decision.start, decision.status["phase"]) == (None, "RolledBack")
+        assert condition(decision, "Stalled")["reason"] == "RolledBack"
+    assert decide(facts(a_migration(status))).start is None
+    assert decide(facts(a_migration(status), retry_at="again")).start is Stage.PLAN
+
+
+def test_only_a_final_run_on_record_can_be_taken_back():
+    for status in (loaded(), rehearsed()):
+        wanted = "another" if status["run"] == "Final" else status["runId"]
+        decision = decide(facts(a_migration(status, run=status["run"], rollback={"run": wanted})))
+        assert decision.start is None
+        assert condition(decision, "Stalled")["reason"] == "RollbackRunUnknown"
+
+
+def test_keeping_images_or_wanting_a_run_back_makes_no_other_run():
+    assert identify(taken_back(), "") == identify(a_migration(), "")
+    assert decide(facts(a_migration(loaded(), rollback={"beforeImages": True}))).start is None
+
+
+def test_an_earlier_run_is_taken_back_before_the_present_one_begins():
+    before = loaded()
+    body = a_migration(before, rollback={"run": before["runId"]}, errorBudget={"rows": 5})
+    assert decide(facts(body)).start is Stage.ROLLBACK
+    decision = decide(facts(body, stages={Stage.ROLLBACK: ROLLED_BACK}))
+    assert (decision.status["phase"], decision.status["runs"][-1]["phase"]) == ("Waiting", "RolledBack")
+    body["status"] = decision.status
+    assert decide(facts(body)).start is Stage.PLAN

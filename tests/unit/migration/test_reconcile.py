@@ -14,6 +14,7 @@ from pilotage.kube.store import Key, Store
 from pilotage.plan.migration_facts import Stage, identify
 from pilotage.reconcile.context import Context
 from pilotage.reconcile.migrationjob import reconcile
+from pilotage.reconcile.observe import observe_migrations
 from tests.unit.migration.test_decide import NOW, SUCCEEDED, a_live_migration, a_migration, an_implementation
 
 KEY = Key("migrationjobs", "huasheng", "parties")
@@ -100,12 +101,24 @@ class Room:
         name = identify(self.body, "").job_name("parties", stage)
         return self.cluster.objects["jobs", name]
 
+    def want(self, **spec: Any) -> None:
+        body = self.store.get(MIGRATION_JOBS, "huasheng", "parties")
+        self.cluster.version += 1
+        metadata = {**body["metadata"], "resourceVersion": str(self.cluster.version)}
+        self.store.observe(MIGRATION_JOBS, None, {**body, "metadata": metadata, "spec": {**body["spec"], **spec}})
+
     def end(self, stage: Stage, answer: dict[str, Any], *, code: int = 0) -> None:
-        self.pod(stage, {"terminated": {"exitCode": code, "message": json.dumps(answer)}}, phase="Succeeded")
-        self.change(stage, {"conditions": [{"type": "Failed" if code else "Complete", "status": "True"}]})
+        self.end_job(self.job(stage), answer, code=code)
+
+    def end_job(self, job: dict[str, Any], answer: dict[str, Any], *, code: int = 0) -> None:
+        self.pod_of(job, {"terminated": {"exitCode": code, "message": json.dumps(answer)}}, phase="Succeeded")
+        self.change_job(job, {"conditions": [{"type": "Failed" if code else "Complete", "status": "True"}]})
 
     def pod(self, stage: Stage, state: dict[str, Any], phase: str) -> None:
-        name = self.job(stage)["metadata"]["name"]
+        self.pod_of(self.job(stage), state, phase)
+
+    def pod_of(self, job: dict[str, Any], state: dict[str, Any], phase: str) -> None:
+        name = job["metadata"]["name"]
         self.cluster.version += 1
         body = {
             "metadata": {
@@ -118,7 +131,9 @@ class Room:
         self.store.observe(PODS, None, body)
 
     def change(self, stage: Stage, status: dict[str, Any]) -> None:
-        job = self.job(stage)
+        self.change_job(self.job(stage), status)
+
+    def change_job(self, job: dict[str, Any], status: dict[str, Any]) -> None:
         self.cluster.version += 1
         metadata = {**job["metadata"], "resourceVersion": str(self.cluster.version)}
         self.store.observe(JOBS, None, {**job, "metadata": metadata, "status": status})
@@ -280,3 +295,35 @@ async def test_an_account_without_rights_stalls_with_what_to_do():
     await room.look()
     assert room.ready["reason"] == "ImpersonationForbidden"
     assert "kubectl -n huasheng create rolebinding" in room.ready["message"]
+
+
+@pytest.mark.parametrize(("kind", "enough"), [("Mock", False), ("Rehearsal", False), ("Final", True), (None, True)])
+def test_only_a_final_run_lets_the_module_go_on(kind, enough):
+    body = a_migration({"observedGeneration": 3, "phase": "Succeeded"}, **({"run": kind} if kind else {}))
+    store = Store(lambda *_: [])
+    store.observe(MIGRATION_JOBS, "ADDED", body)
+    found = observe_migrations(Context(None, store, None, None, None), "huasheng")["parties"]
+    assert (found.succeeded, found.ended_badly) == (enough, False)
+
+
+async def test_a_rollback_runs_as_a_job_that_reads_no_source():
+    room = Room()
+    for stage, answer in (
+        (Stage.PLAN, {"outcome": "Planned"}), (Stage.LOAD, {"outcome": "Loaded"}), (Stage.REPORT, SUCCEEDED)
+    ):  # fmt: skip
+        await room.look()
+        room.end(stage, answer)
+    await room.look()
+    del room.cluster.objects["persistentvolumeclaims", "legacy"]
+    run = room.status["runId"]
+    room.want(rollback={"run": run})
+    await room.look()
+    [job] = [body for (kind, name), body in room.cluster.objects.items() if kind == "jobs" and "-rollback-" in name]
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["command"] == ["pilotage-migrate", "rollback", "--run-id", run]
+    assert "source" not in {volume["name"] for volume in pod["volumes"]}
+    assert room.status["phase"] == "Succeeded"
+    room.end_job(job, {"outcome": "RolledBack", "removed": 9, "restored": 0})
+    await room.look()
+    assert room.status["phase"] == "RolledBack"
+    assert await room.look() is None

@@ -410,10 +410,38 @@ class MigrationResources(ApiModel):
     memory: Quantity = "512Mi"
 
 
+class RunKind(StrEnum):
+    """How far a run may go.
+
+    A Mock undoes everything in the end; a Rehearsal loads copies of the tables in a scratch schema; a Final run loads.
+    """
+
+    MOCK = "Mock"
+    REHEARSAL = "Rehearsal"
+    FINAL = "Final"
+
+
 class Dependency(ApiModel):
     """A MigrationJob of the namespace that must have succeeded."""
 
     name: ObjectName
+    run: RunKind = Field(default=RunKind.FINAL, description="how far it must have come; default: Final")
+
+
+class RehearsalPolicy(ApiModel):
+    """What may differ between the last Rehearsal and the Final run; by default nothing may."""
+
+    max_delta: Annotated[
+        Percent,
+        Field(description="the files may be others, with so many more or fewer rows for each object"),
+    ] = "0%"
+
+
+class Rollback(ApiModel):
+    """What taking a Final run back needs, and which run is to be taken back."""
+
+    before_images: bool = Field(default=False, description="keep what each written row was before, and its digest")
+    run: Annotated[str, Field(max_length=36, description="id of the Final run that is to be taken back")] | None = None
 
 
 class MigrationJobSpec(ApiModel):
@@ -430,6 +458,8 @@ class MigrationJobSpec(ApiModel):
 
     implementation_ref: LocalReference
     module: DnsLabel = Field(description="the module that is loaded; it must run before, and waits for the data")
+    run: RunKind = Field(default=RunKind.FINAL, description="how far it may go; default: Final")
+    rehearsal: RehearsalPolicy = RehearsalPolicy()
     depends_on: Annotated[list[Dependency], Field(max_length=16, json_schema_extra=list_map("name"))] = []
     deadline: Annotated[Duration, Field(description="how long one stage of a run may take")] = "2h"
     source: MigrationSource
@@ -441,6 +471,7 @@ class MigrationJobSpec(ApiModel):
     reconcile: Annotated[list[ReconcileCheck], Field(max_length=MAX_CHECKS, json_schema_extra=list_map("name"))] = []
     parallelism: Annotated[int, Field(ge=1, le=MAX_PARALLELISM, description="workers that share the chunks")] = 2
     resources: MigrationResources = MigrationResources()
+    rollback: Rollback = Rollback()
 
 
 class MigrationPhase(StrEnum):
@@ -454,6 +485,7 @@ class MigrationPhase(StrEnum):
     REJECTED = "Rejected"
     FAILED = "Failed"
     PAUSED = "Paused"
+    ROLLED_BACK = "RolledBack"
 
 
 Count = Annotated[int, Field(ge=0)]
@@ -519,6 +551,7 @@ class RunRecord(ApiModel):
     """A run that ended."""
 
     id: Annotated[str, Field(max_length=36)]
+    run: RunKind = RunKind.FINAL
     phase: MigrationPhase
     spec_digest: Annotated[str, Field(max_length=80)]
     started_at: Timestamp | None = None
@@ -529,11 +562,20 @@ class RunRecord(ApiModel):
     certificate_digest: Sha256 | None = None
 
 
+class RehearsalRecord(ApiModel):
+    """The Rehearsal that a Final run is held to."""
+
+    id: Annotated[str, Field(max_length=36)]
+    certificate_digest: Sha256
+    predicted_seconds: Annotated[int, Field(ge=0, description="how long the run takes, by the rehearsal")]
+
+
 class MigrationJobStatus(ApiModel):
     """The run of the present spec, and the runs before it."""
 
     observed_generation: int = -1
     phase: MigrationPhase | None = None
+    run: RunKind | None = None
     run_id: Annotated[str, Field(max_length=36)] | None = None
     spec_digest: Annotated[str, Field(max_length=80)] | None = None
     started_at: Timestamp | None = None
@@ -554,6 +596,7 @@ class MigrationJobStatus(ApiModel):
         ),
     ] = []
     certificate_digest: Sha256 | None = None
+    rehearsal: RehearsalRecord | None = None
     runs: Annotated[list[RunRecord], Field(max_length=10, json_schema_extra={"x-kubernetes-list-type": "atomic"})] = []
     last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
     conditions: Conditions = []
@@ -604,6 +647,7 @@ def _fields_problem(found: MigrationObject, before: set[str]) -> str | None:
 
 PRINTER_COLUMNS: list[tuple[str, str, str]] = [
     ("Module", "string", ".spec.module"),
+    ("Run", "string", ".status.run"),
     ("Phase", "string", ".status.phase"),
     ("Progress", "string", ".status.progressText"),
     ("Read", "integer", ".status.counts.read"),
