@@ -5,6 +5,7 @@ Duplicates, references and conflicts are decided here over all staged rows, so t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -76,6 +77,38 @@ def _merge(
     for table in sorted({plan.definition.to for plan in plans.values()}):
         # Reading goes on; nobody else writes until the commit, so a key that is free stays free.
         connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(table_identifier(schema, table)))
+    # Not a nested transaction: reasons that a Halt leaves behind are read before anything is undone.
+    connection.execute("savepoint unmerged")
+    early: list[sql.Identifier] = []
+    while True:
+        _merge_objects(connection, run, spec, plans, early)
+        try:
+            connection.execute("set constraints all immediate")
+        except psycopg.IntegrityError as error:
+            late = sql.Identifier(error.diag.schema_name or schema, error.diag.constraint_name or "")
+            if late in early:
+                raise
+            # All at once, it cannot be told which row is refused: row by row, by a check at each statement, it can.
+            early.append(late)
+            connection.execute("rollback to savepoint unmerged")
+        else:
+            break
+    for plan in plans.values():
+        reset_sequences(connection, schema, plan)
+    return run_checks(connection, run, spec, plans)
+
+
+def _merge_objects(
+    connection: Connection,
+    run: str,
+    spec: MigrationJobSpec,
+    plans: dict[str, ObjectPlan],
+    early: Sequence[sql.Identifier],
+) -> None:
+    """Merge all objects; `early` are deferred constraints that are to be checked at once."""
+    schema = spec.target.schema_
+    for constraint in early:
+        connection.execute(sql.SQL("set constraints {} immediate").format(constraint))
     for found in spec.objects:
         plan = plans[found.name]
         _analyze(connection, plan)
@@ -83,9 +116,6 @@ def _merge(
         settle_duplicates(connection, run, plan)
         settle_unique(connection, run, plan)
         merge_object(connection, run, schema, plan, found.error_budget or spec.error_budget)
-    for plan in plans.values():
-        reset_sequences(connection, schema, plan)
-    return run_checks(connection, run, spec, plans)
 
 
 def _analyze(connection: Connection, plan: ObjectPlan) -> None:
