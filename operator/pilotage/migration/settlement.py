@@ -31,7 +31,8 @@ def settle(connection: Connection, run: str) -> None:
     """Merge all staged rows into the target and end the run.
 
     Whoever holds the run's row does it; a worker that comes second finds the run ended. When the numbers do not hold,
-    the merge is undone, and the reasons found on the way are kept in the quarantine.
+    the merge is undone, and the reasons found on the way are kept in the quarantine. Chunks whose staged rows a crash
+    of the database took are made pending again instead, and the run goes on.
     """
     with connection.transaction():
         found = ledger.read_run(connection, run, lock=True)
@@ -39,6 +40,11 @@ def settle(connection: Connection, run: str) -> None:
             return
         spec = MigrationJobSpec.model_validate(found.plan["spec"])
         plans = {plan["definition"]["name"]: ObjectPlan.from_json(plan) for plan in found.plan["objects"]}
+        for name, plan in plans.items():
+            ledger.reopen_lost_chunks(connection, run, name, plan.staging)
+        # Asked under the lock: whoever held it before may have found chunks to be done again.
+        if not ledger.all_done(connection, run):
+            return
         connection.execute("delete from mig.quarantine where run_id = %s and stage = 'settle'", (run,))
         kept: list[tuple[Any, ...]] = []
         result: dict[str, Any] = {}
