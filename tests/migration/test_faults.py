@@ -132,6 +132,28 @@ def test_sigterm_ends_a_worker_with_143_and_another_takes_its_chunk_at_once(worl
     assert world.target() == undisturbed
 
 
+def test_chunks_whose_staged_rows_a_crash_of_the_database_took_are_done_again(world, server, undisturbed, monkeypatch):
+    assert world.call("plan", *SMALL)[0] == 0
+
+    def stop(*_arguments):
+        raise Terminated
+
+    monkeypatch.setattr(worker, "settle", stop)
+    for name, value in world.server.environment(world.database).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Terminated):
+        work(WorkerSettings(world.run, "before the crash", world.folder))
+    assert world.query("select count(*) from mig.chunk where state <> 'done'") == [(0,)]
+    rejected = world.query("select count(*) from mig.quarantine")
+    server.stop("immediate")
+    server.start()
+    [(staging,)] = world.query("select format('mig_stg.%I', plan -> 'objects' -> 0 ->> 'staging') from mig.run")
+    assert world.query(f"select count(*) from {staging}") == [(0,)]
+    assert rejected > [(0,)]
+    assert world.call("work")[0] == 0
+    assert world.target() == undisturbed
+
+
 def test_a_claim_whose_answer_was_never_heard_is_given_back(world, undisturbed, monkeypatch):
     assert world.call("plan", *SMALL)[0] == 0
     claim = ledger.claim

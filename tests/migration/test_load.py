@@ -241,16 +241,45 @@ def test_a_constraint_that_refuses_every_row_stops_at_the_budget_without_showing
     assert world.query("select count(*) from mig.quarantine where code = 'E_DB'") == [(4,)]
 
 
-def test_an_update_that_the_database_refuses_fails_the_run_without_showing_row_data(world):
-    world.query("insert into party (code, name, active) values ('K00005', '旧名', true)")
-    world.query("alter table party add constraint no_five check (name <> '华升客户5有限公司')")
-    world.spec["objects"] = [customers_object(onConflict={"policy": "Overwrite"})]
-    world.write([row(number) for number in range(1, 8)])
+@pytest.mark.parametrize("policy", ["Overwrite", "FillNulls"])
+def test_updates_that_the_database_refuses_are_singled_out(world, policy):
+    world.query(
+        "insert into party (code, name, active, balance)"
+        " select 'K' || lpad(n::text, 5, '0'), null, true, 1 from generate_series(1, 6) n"
+    )
+    world.query("alter table party add constraint no_fives check (name not like '%5有限公司')")
+    world.spec["objects"] = [customers_object(onConflict={"policy": policy})]
+    world.write([row(number) for number in range(1, 9)])
     code, answer = world.call("run")
-    assert (code, answer["outcome"], answer["reason"]) == (42, "Failed", "DatabaseRefused")
-    assert "no_five" in answer["message"]
-    assert "华升" not in answer["message"]
-    assert world.query("select count(*) from party") == [(1,)]
+    assert (code, answer["outcome"]) == (0, "Succeeded")
+    counts = answer["counts"]
+    assert (counts["updated"], counts["loaded"], counts["quarantined"], counts["balanced"]) == (5, 2, 1, True)
+    [(line, code, message, stored)] = world.query("select src_line, code, message, src_raw from mig.quarantine")
+    assert (line, code, bytes(stored)) == (6, "E_DB", ",".join(row(5)).encode("gb18030") + b"\r\n")
+    assert "no_fives" in message
+    assert "华升" not in message
+    assert world.query("select name, tier from party where code = 'K00005'") == [(None, None)]
+
+
+def test_rows_that_only_a_deferred_constraint_refuses_are_singled_out(world):
+    world.query("alter table party add constraint name_once unique (name) deferrable initially deferred")
+    world.write([row(1), row(2), row(3, KHMC="华升客户1有限公司")])
+    code, answer = world.call("run")
+    assert (code, answer["counts"]["loaded"], answer["counts"]["quarantined"]) == (0, 2, 1)
+    [(line, code, message)] = world.query("select src_line, code, message from mig.quarantine")
+    assert (line, code) == (4, "E_DB")
+    assert "name_once" in message
+
+
+def test_a_deferred_constraint_may_be_broken_until_the_last_object_is_merged(world):
+    world.query("create table tier (name text primary key)")
+    world.query("alter table party add foreign key (tier) references tier deferrable initially deferred")
+    tiers = {"name": "tiers", "from": {"file": "等级.csv"}, "to": "tier", "key": ["name"]}
+    world.spec["objects"] = [customers_object(), {**tiers, "fields": [{"to": "name", "from": "DJ"}]}]
+    world.write([row(1), row(2)])
+    world.write([["金牌"], ["银牌"]], "等级.csv", header=["DJ"])
+    _, answer = world.call("run")
+    assert (answer["outcome"], answer["counts"]["loaded"], answer["counts"]["quarantined"]) == ("Succeeded", 4, 0)
 
 
 def test_sequences_are_moved_past_filled_keys(world):

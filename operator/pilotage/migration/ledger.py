@@ -185,6 +185,46 @@ def finish_chunk(connection: Connection, run: str, held: Claim, numbers: Mapping
     )
 
 
+def all_done(connection: Connection, run: str) -> bool:
+    """Whether no chunk of the run is left to do."""
+    found = connection.execute(
+        "select 1 from mig.chunk where run_id = %s and state <> 'done' limit 1", (run,)
+    ).fetchone()
+    return found is None
+
+
+def reopen_lost_chunks(connection: Connection, run: str, name: str, staging: str) -> None:
+    """Make chunks of an object pending again whose staged rows are gone.
+
+    Staging tables are not in the write-ahead log: the database empties them when it recovers from a crash, and a
+    standby that takes over has them empty, while the ledger there still says "done".
+    """
+    table = sql.Identifier("mig_stg", staging)
+    lost = [
+        chunk
+        for (chunk,) in connection.execute(
+            sql.SQL(
+                "select c.chunk_id from mig.chunk c"
+                " left join (select _chunk, count(*) as rows from {} group by 1) s on s._chunk = c.chunk_id"
+                " where c.run_id = %s and c.object = %s and c.rows_staged <> coalesce(s.rows, 0)"
+            ).format(table),
+            (run, name),
+        )
+    ]
+    if not lost:
+        return
+    connection.execute(sql.SQL("delete from {} where _chunk = any(%s)").format(table), (lost,))
+    connection.execute(
+        "delete from mig.quarantine where run_id = %s and object = %s and chunk_id = any(%s)", (run, name, lost)
+    )
+    connection.execute(
+        "update mig.chunk set state = 'pending', lease_until = null, done_at = null, rows_read = null,"
+        " rows_filtered = null, rows_staged = null, rows_quarantined = null, totals = null, excluded = null"
+        " where run_id = %s and object = %s and chunk_id = any(%s)",
+        (run, name, lost),
+    )
+
+
 def end_run(
     connection: Connection, run: str, state: str, reason: str, message: str, result: Mapping[str, Any] | None
 ) -> None:

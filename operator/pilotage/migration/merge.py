@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import psycopg
@@ -58,8 +60,12 @@ def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan
     elif policy is ConflictPolicy.QUARANTINE:
         _put_away(connection, run, plan, matching, "the target has this key already")
     else:
-        _update(connection, table, staging, plan, policy, matching)
-    _insert(connection, run, table, plan, budget)
+        connection.execute(
+            sql.SQL("update {} s set _outcome = 'kept' where s._outcome is null and {}").format(staging, matching)
+        )
+        if statement := _update_statement(table, plan):
+            _write(connection, run, plan, budget, sql.SQL("_outcome = 'kept'"), statement)
+    _write(connection, run, plan, budget, sql.SQL("_outcome is null"), _insert_statement(table, plan))
     connection.execute(
         sql.SQL(
             "insert into mig.crosswalk (run_id, object, src_offset, target_key, outcome)"
@@ -101,14 +107,9 @@ def _refuse_conflicts(connection: Connection, plan: ObjectPlan, matching: sql.Co
         )
 
 
-def _update(
-    connection: Connection,
-    table: sql.Identifier,
-    staging: sql.Identifier,
-    plan: ObjectPlan,
-    policy: ConflictPolicy,
-    matching: sql.Composed,
-) -> None:
+def _update_statement(table: sql.Identifier, plan: ObjectPlan) -> sql.Composed | None:
+    """Changes rows that are there by the rows that are kept, between two places; None when nothing is to change."""
+    policy = plan.definition.on_conflict.policy
     columns = [field.to for field in plan.definition.fields if field.to not in plan.definition.key]
     if policy is ConflictPolicy.FILL_NULLS:
         form = "{column} = coalesce(t.{column}, {value})"
@@ -122,38 +123,41 @@ def _update(
             sql.SQL("t.{} is distinct from {}").format(sql.Identifier(column), typed(plan, column, "s"))
             for column in columns
         )
-    connection.execute(
-        sql.SQL("update {} s set _outcome = 'kept' where s._outcome is null and {}").format(staging, matching)
-    )
     if policy is ConflictPolicy.KEEP_TARGET or not columns:
-        return
+        return None
     assignments = sql.SQL(", ").join(
         sql.SQL(form).format(column=sql.Identifier(column), value=typed(plan, column, "s")) for column in columns
     )
-    connection.execute(
-        sql.SQL(
-            "with changed as (update {table} t set {assignments} from {staging} s"
-            " where s._outcome = 'kept' and {same} and ({changed}) returning s._seq)"
-            " update {staging} s set _outcome = 'updated' from changed where changed._seq = s._seq"
-        ).format(
-            table=table,
-            assignments=assignments,
-            staging=staging,
-            same=key_match(plan, source="s", target="t"),
-            changed=changed,
-        )
+    return sql.SQL(
+        "with changed as (update {table} t set {assignments} from {staging} s"
+        " where s._outcome = 'kept' and s._seq between %s and %s and {same} and ({changed}) returning s._seq)"
+        " update {staging} s set _outcome = 'updated' from changed where changed._seq = s._seq"
+    ).format(
+        table=table,
+        assignments=assignments,
+        staging=sql.Identifier("mig_stg", plan.staging),
+        same=key_match(plan, source="s", target="t"),
+        changed=changed,
     )
 
 
-def _insert(connection: Connection, run: str, table: sql.Identifier, plan: ObjectPlan, budget: ErrorBudget) -> None:
-    """Insert all undecided rows at once; where the database refuses, halve until the row is found that it means."""
-    ranges = _undecided(connection, plan, 0, None)
+def _write(
+    connection: Connection,
+    run: str,
+    plan: ObjectPlan,
+    budget: ErrorBudget,
+    waiting: sql.SQL,
+    statement: sql.Composed,
+) -> None:
+    """Write all waiting rows at once; where the database refuses, halve until the row is found that it means."""
+    waiting_between: Callable[[int, int | None], list[tuple[int, int]]] = partial(_waiting, connection, plan, waiting)
+    ranges = waiting_between(0, None)
     refused = 0
     while ranges:
         first, last = ranges.pop()
         try:
             with connection.transaction():
-                _insert_range(connection, table, plan, first, last)
+                connection.execute(statement, (first, last))
         except (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException) as error:
             if first == last:
                 refused += 1
@@ -161,40 +165,46 @@ def _insert(connection: Connection, run: str, table: sql.Identifier, plan: Objec
                 _stop_refusals(connection, run, plan, budget, refused)
             else:
                 middle = (first + last) // 2
-                ranges += _undecided(connection, plan, middle + 1, last) + _undecided(connection, plan, first, middle)
+                ranges += waiting_between(middle + 1, last) + waiting_between(first, middle)
 
 
-def _undecided(connection: Connection, plan: ObjectPlan, first: int, last: int | None) -> list[tuple[int, int]]:
-    """The first and the last undecided row between these two, if there is any."""
+def _waiting(
+    connection: Connection, plan: ObjectPlan, waiting: sql.SQL, first: int, last: int | None
+) -> list[tuple[int, int]]:
+    """The first and the last waiting row between these two, if there is any."""
     found = connection.execute(
         sql.SQL(
-            "select min(_seq), max(_seq) from {} where _outcome is null and _seq >= %s"
-            " and (%s::bigint is null or _seq <= %s)"
-        ).format(sql.Identifier("mig_stg", plan.staging)),
+            "select min(_seq), max(_seq) from {} where {} and _seq >= %s and (%s::bigint is null or _seq <= %s)"
+        ).format(sql.Identifier("mig_stg", plan.staging), waiting),
         (first, last, last),
     ).fetchone()
     return [(found[0], found[1])] if found and found[0] is not None else []
 
 
-def _insert_range(connection: Connection, table: sql.Identifier, plan: ObjectPlan, first: int, last: int) -> None:
+def _insert_statement(table: sql.Identifier, plan: ObjectPlan) -> sql.Composed:
+    """Adds the undecided rows between two places."""
     columns = [field.to for field in plan.definition.fields]
-    connection.execute(
-        sql.SQL(
-            "insert into {table} ({columns}) select {values} from {staging} s"
-            " where s._outcome is null and s._seq between %s and %s order by {key}"
-        ).format(
-            table=table,
-            columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
-            values=sql.SQL(", ").join(typed(plan, column, "s") for column in columns),
-            staging=sql.Identifier("mig_stg", plan.staging),
-            key=sql.SQL(", ").join(typed(plan, column, "s") for column in plan.definition.key),
-        ),
-        (first, last),
+    return sql.SQL(
+        "insert into {table} ({columns}) select {values} from {staging} s"
+        " where s._outcome is null and s._seq between %s and %s order by {key}"
+    ).format(
+        table=table,
+        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+        values=sql.SQL(", ").join(typed(plan, column, "s") for column in columns),
+        staging=sql.Identifier("mig_stg", plan.staging),
+        key=sql.SQL(", ").join(typed(plan, column, "s") for column in plan.definition.key),
     )
 
 
 def _put_refused_away(connection: Connection, run: str, plan: ObjectPlan, row: int, error: psycopg.Error) -> None:
     constraint = f" (constraint {error.diag.constraint_name})" if error.diag.constraint_name else ""
+    # A row that was to change one of the target is undecided again: only such a row can be put away.
+    connection.execute(
+        sql.SQL("update {} set _outcome = null where _seq = %s and _outcome is not null").format(
+            sql.Identifier("mig_stg", plan.staging)
+        ),
+        (row,),
+    )
     put_away(
         connection,
         run,

@@ -396,9 +396,10 @@ def _create_staging(connection: Connection, planned: ObjectPlan) -> None:
         sql.SQL("{} text").format(planned.resolved(field.to)) for field in planned.definition.fields if field.reference
     ]
     connection.execute(sql.SQL("drop table if exists {}").format(table))
+    # Unlogged: a crash empties it, which the settlement notices.
     connection.execute(
         sql.SQL(
-            "create table {} (_seq bigint primary key, _chunk int not null, _line bigint not null, _raw bytea not null,"
-            ' _order text collate "C", _outcome text, {})'
+            "create unlogged table {} (_seq bigint primary key, _chunk int not null, _line bigint not null,"
+            ' _raw bytea not null, _order text collate "C", _outcome text, {})'
         ).format(table, sql.SQL(", ").join(columns))
     )

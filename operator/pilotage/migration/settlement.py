@@ -5,6 +5,7 @@ Duplicates, references and conflicts are decided here over all staged rows, so t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +41,8 @@ def settle(connection: Connection, run: str) -> None:
     """Merge all staged rows and end the run: into the target, into a scratch schema, or to be undone.
 
     Whoever holds the run's row does it; a worker that comes second finds the run ended. When the numbers do not hold,
-    the merge is undone, and the reasons found on the way are kept in the quarantine.
+    the merge is undone, and the reasons found on the way are kept in the quarantine. Chunks whose staged rows a crash
+    of the database took are made pending again instead, and the run goes on.
     """
     with connection.transaction():
         found = ledger.read_run(connection, run, lock=True)
@@ -48,6 +50,11 @@ def settle(connection: Connection, run: str) -> None:
             return
         spec = MigrationJobSpec.model_validate(found.plan["spec"])
         plans = {plan["definition"]["name"]: ObjectPlan.from_json(plan) for plan in found.plan["objects"]}
+        for name, plan in plans.items():
+            ledger.reopen_lost_chunks(connection, run, name, plan.staging)
+        # Asked under the lock: whoever held it before may have found chunks to be done again.
+        if not ledger.all_done(connection, run):
+            return
         connection.execute("delete from mig.quarantine where run_id = %s and stage = 'settle'", (run,))
         scratch = rehearsal.scratch_schema(found.plan.get("job") or run)
         account = _Account()
@@ -117,31 +124,61 @@ def _merge(
     connection: Connection, run: str, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
 ) -> list[dict[str, Any]]:
     schema = spec.target.schema_
-    undoable = spec.rollback.before_images and spec.run is RunKind.FINAL
     connection.execute("set local lock_timeout = '60s'")
     connection.execute("set local work_mem = '64MB'")
     for table in sorted({plan.definition.to for plan in plans.values()}):
         # Reading goes on; nobody else writes until the commit, so a key that is free stays free.
         connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(table_identifier(schema, table)))
+    # Not a nested transaction: reasons that a Halt leaves behind are read before anything is undone.
+    connection.execute("savepoint unmerged")
+    early: list[sql.Identifier] = []
+    while True:
+        _merge_objects(connection, run, spec, plans, early)
+        try:
+            connection.execute("set constraints all immediate")
+        except psycopg.IntegrityError as error:
+            late = sql.Identifier(error.diag.schema_name or schema, error.diag.constraint_name or "")
+            if late in early:
+                raise
+            # All at once, it cannot be told which row is refused: row by row, by a check at each statement, it can.
+            early.append(late)
+            connection.execute("rollback to savepoint unmerged")
+        else:
+            break
+    if _undoable(spec):
+        for plan in plans.values():
+            undo.keep_digests(connection, run, schema, plan)
+    if spec.run is not RunKind.MOCK:
+        # No rollback takes a sequence back.
+        for plan in plans.values():
+            reset_sequences(connection, schema, plan)
+    return run_checks(connection, run, spec, plans)
+
+
+def _undoable(spec: MigrationJobSpec) -> bool:
+    return spec.rollback.before_images and spec.run is RunKind.FINAL
+
+
+def _merge_objects(
+    connection: Connection,
+    run: str,
+    spec: MigrationJobSpec,
+    plans: dict[str, ObjectPlan],
+    early: Sequence[sql.Identifier],
+) -> None:
+    """Merge all objects; `early` are deferred constraints that are to be checked at once."""
+    schema = spec.target.schema_
+    for constraint in early:
+        connection.execute(sql.SQL("set constraints {} immediate").format(constraint))
     for found in spec.objects:
         plan = plans[found.name]
         _analyze(connection, plan)
         resolve_references(connection, run, schema, plan, plans)
         settle_duplicates(connection, run, plan)
         settle_unique(connection, run, plan)
-        if undoable:
+        if _undoable(spec):
             undo.keep_images(connection, run, schema, plan)
         merge_object(connection, run, schema, plan, found.error_budget or spec.error_budget)
-    if undoable:
-        for plan in plans.values():
-            undo.keep_digests(connection, run, schema, plan)
-    # What is deferred to the commit is judged here, where it can still be told.
-    connection.execute("set constraints all immediate")
-    if spec.run is not RunKind.MOCK:
-        # No rollback takes a sequence back.
-        for plan in plans.values():
-            reset_sequences(connection, schema, plan)
-    return run_checks(connection, run, spec, plans)
 
 
 def _analyze(connection: Connection, plan: ObjectPlan) -> None:

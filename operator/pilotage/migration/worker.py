@@ -82,7 +82,7 @@ def _work_connected(connection: Connection, settings: WorkerSettings) -> str:
         spec = MigrationJobSpec.model_validate(found.plan["spec"])
         for held in _claims(connection, settings):
             _do_chunk(connection, settings, spec, plans[held.object], held)
-        if _all_done(connection, settings.run):
+        if ledger.all_done(connection, settings.run):
             settle(connection, settings.run)
         else:
             time.sleep(POLL)
@@ -187,10 +187,3 @@ def _quarantine_rows(run: str, plan: ObjectPlan, held: ledger.Claim, result: Chu
                 run, held.object, held.chunk, record.offset, record.line, rule, "chunk", reject.code, reject.column,
                 reject.value, reject.message, plan.encoding.value, record.raw,
             )  # fmt: skip
-
-
-def _all_done(connection: Connection, run: str) -> bool:
-    found = connection.execute(
-        "select 1 from mig.chunk where run_id = %s and state <> 'done' limit 1", (run,)
-    ).fetchone()
-    return found is None
