@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -113,17 +114,30 @@ def _leaf(environment: ExpressionEnvironment, text: str, context: Mapping[str, A
         raise LeafError("UndefinedName", path, str(error)) from error
     except SecurityError as error:
         raise LeafError("TemplateError", path, f"not allowed in an expression: {error}") from error
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except (TemplateError, ArithmeticError, LookupError, NameError, TypeError, ValueError, RecursionError) as error:
         raise LeafError("TemplateError", path, f"{error}" or type(error).__name__) from error
     return plain(value, path)
 
 
+def _text(value: str, path: str) -> str:
+    """The text, certain to be one that UTF-8 can write."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise LeafError("TemplateError", path, "the expression gives half a character (a lone surrogate)") from error
+    return str(value)
+
+
 def plain(value: Any, path: str) -> Any:
     """The value as JSON knows it. Raises LeafError for anything else."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return str(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return _text(value, path)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise LeafError("TemplateError", path, f"the expression gives {value}, which is no number that JSON knows")
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, Mapping):
-        return {str(key): plain(item, path) for key, item in value.items()}
+        return {_text(str(key), path): plain(item, path) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item, path) for item in value]
     raise LeafError("TemplateError", path, f"the expression gives a {type(value).__name__}, not a value")

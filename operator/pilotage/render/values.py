@@ -12,12 +12,9 @@ from typing import Any, Final
 import yaml
 
 from pilotage.api.v1alpha1.implementation import ConfigItem, ConfigType
+from pilotage.api.yaml_text import MAX_DEPTH, MAX_NUMBER, FastLoader, is_endless_number
 
 MAX_DOCUMENT: Final = 512 * 1024
-MAX_DEPTH: Final = 64
-
-# libyaml's parser, many times as fast as Python's: half a megabyte must not hold the operator up for long.
-FastLoader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Path = tuple[str, ...]
 
@@ -64,7 +61,8 @@ def nest(path: str, value: Any) -> dict[str, Any]:
 def parse_document(text: str, where: str) -> dict[str, Any]:
     """The mapping in a YAML document from a ConfigMap or Secret. Raises ValuesError.
 
-    Size, aliases and depth are refused before anything is built: an alias bomb of 500 bytes means gigabytes.
+    Size, aliases, depth and long numbers are refused before anything is built: an alias bomb of 500 bytes means
+    gigabytes.
     """
     if len(text) > MAX_DOCUMENT:
         raise ValuesError(where, f"longer than {MAX_DOCUMENT} characters")
@@ -73,6 +71,8 @@ def parse_document(text: str, where: str) -> dict[str, Any]:
         for event in yaml.parse(text, Loader=FastLoader):
             if isinstance(event, yaml.AliasEvent):
                 raise ValuesError(where, "YAML aliases are not taken: write the value out")
+            if isinstance(event, yaml.ScalarEvent) and is_endless_number(event):
+                raise ValuesError(where, f"a number of more than {MAX_NUMBER} characters: write it as text, in quotes")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise ValuesError(where, f"nested deeper than {MAX_DEPTH} levels")
@@ -101,7 +101,8 @@ def parse_scalar(text: str) -> Any:
     """A value at a target path, with Flux's meaning: numbers and booleans by their form, else text."""
     if text in {"true", "false"}:
         return text == "true"
-    if text.isdigit() and (text == "0" or not text.startswith("0")) and len(text) < 16:
+    # isdigit alone takes superscripts, which int() does not.
+    if text.isascii() and text.isdigit() and (text == "0" or not text.startswith("0")) and len(text) < 16:
         return int(text)
     return text
 

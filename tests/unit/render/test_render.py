@@ -143,6 +143,10 @@ async def test_an_expression_reaches_nothing_but_data(leaf):
         "hosts: [[ values.hosts ]]",
         "none: [[ none ]]",
         "[[ 1" + " " * 70000 + "]]",
+        "[[ 1e999 ]]",
+        "[[ [1e999 - 1e999] ]]",
+        "[[ '\\ud800' ]]",
+        "[[ {'\\udfff': 1} ]]",
     ],
 )
 async def test_a_broken_expression_names_its_path(leaf):

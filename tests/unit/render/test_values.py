@@ -55,7 +55,16 @@ def test_a_dotted_path_nests():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("true", True), ("8080", 8080), ("0", 0), ("007", "007"), ("1" * 20, "1" * 20), ("a: b", "a: b")],
+    [
+        ("true", True),
+        ("8080", 8080),
+        ("0", 0),
+        ("007", "007"),
+        ("1" * 20, "1" * 20),
+        ("a: b", "a: b"),
+        ("²", "²"),
+        ("٣", "٣"),
+    ],
 )
 def test_a_value_for_a_target_path_is_read_by_its_form(text, value):
     assert parse_scalar(text) == value
@@ -83,6 +92,8 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("a
         ("a" * 600_000, "longer than"),
         ("- a", "must hold a mapping"),
         ("a: !!python/object/apply:os.system [id]", "no YAML"),
+        ("a: " + "7" * 5_000, "a number of more than"),
+        ("a: " + ":".join(["59"] * 20_000), "a number of more than"),
         ("a: .inf", "no number that JSON knows"),
         ("a: [", "no YAML"),
     ],
