@@ -47,7 +47,7 @@ class _Growth:
             elif isinstance(event, yaml.ScalarEvent):
                 self._count_scalar(event)
             elif isinstance(event, yaml.AliasEvent):
-                self._repeat(event.anchor)
+                self._repeat(event.anchor or "")
 
     def _count_scalar(self, event: yaml.ScalarEvent) -> None:
         self._nodes += 1
