@@ -218,7 +218,14 @@ REFUSED = {
         check(gate="StableRunComplete"),
         "stableRun goes with the gate StableRunComplete, and that gate needs it",
     ),
-    "no source of a migration": (migration(source={}), "give exactly one source: volume or configMap"),
+    "no source of a migration": (
+        migration(source={}),
+        "give exactly one source: volume, configMap or connection",
+    ),
+    "the consistency of a file": (
+        migration(source={"configMap": {"name": "legacy"}, "consistency": "Freeze"}),
+        "consistency goes with connection",
+    ),
     "a constant that is mapped": (
         migration(objects=[target_object(fields=[{"to": "code", "value": "1", "map": {"A": "B"}}])]),
         "a constant takes none of split, transform, nulls, map, enum, default",
