@@ -52,6 +52,12 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: "{{ .Release.Name }}-settings"}
 data: {tag: "{{ .Values.tag }}"}
+{{- if eq .Values.tag "v1" }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: "{{ .Release.Name }}-of-the-first-version"}
+{{- end }}
 """
 CHART = pack(
     [

@@ -98,6 +98,8 @@ def stability(run: Run, _reference: Reference) -> Iterator[str]:
 def liveness(run: Run, _reference: Reference) -> Iterator[str]:
     if not run.converged:
         yield f"O4 not converged after {run.seconds:.0f} s; modules: {run.states}"
+    if not run.watching:
+        yield "O4 the stream that ended was not opened anew"
 
 
 def wave_order(run: Run, _reference: Reference) -> Iterator[str]:

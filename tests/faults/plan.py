@@ -47,6 +47,8 @@ OF_EVENTS = frozenset(
         Fault.STREAM_ERROR,
     }
 )
+# The operator is told at once that its stream is over, and has to open another.
+ENDS_A_STREAM = frozenset({Fault.STREAM_CUT, Fault.STREAM_GONE, Fault.STREAM_ERROR})
 
 
 @dataclass(frozen=True)

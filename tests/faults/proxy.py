@@ -56,7 +56,8 @@ class Upstream:
 class FaultProxy:
     """One operator's way to the API server. Faults strike from `arm` on; the trace is kept from the start.
 
-    `expired` counts the watches that the server itself told of 410.
+    `expired` counts the watches that the server itself told of 410. `reopened` is whether the stream that the plan
+    ended is followed by another.
     kill: ends the operator's process at once, with SIGKILL. kill_helm: its helm processes alone.
     """
 
@@ -67,6 +68,7 @@ class FaultProxy:
         self.events: list[Trigger] = []
         self.fired: float | None = None
         self.expired = 0
+        self.reopened = False
         self._upstream, self._namespace, self._kill, self._kill_helm = upstream, namespace, kill, kill_helm
         self._plan: Plan | None = None
         self._armed_at: float | None = None
@@ -189,6 +191,9 @@ class FaultProxy:
             headers=passed_on(incoming.headers) | {"Accept-Encoding": "identity"},
         ) as answer:  # fmt: skip
             self._note(request, answer.status, begun)
+            plan = self._plan
+            if plan and self.fired is not None and request.resource == plan.trigger.resource:
+                self.reopened = True
             if answer.status != 200:
                 return web.Response(status=answer.status, body=await answer.read(), headers=passed_on(answer.headers))
             stream = web.StreamResponse(status=200, headers={"Content-Type": answer.headers["Content-Type"]})

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.faults.ground import Ground
 from tests.faults.history import Change, Place
-from tests.faults.plan import Fault, Plan
+from tests.faults.plan import ENDS_A_STREAM, Fault, Plan
 from tests.faults.proxy import FaultProxy, Traced, Upstream
 from tests.faults.supervisor import Supervisor
 from tests.faults.workloads import Customer, Workload
@@ -21,6 +21,7 @@ PREPARE_PATIENCE = 120.0
 # Beyond the reference's own time: T_ref + T_fault + 30 s, and as much again for a busy machine.
 LIVENESS = 60.0
 # What the watch loses, only the sweep finds; in five minutes by default, which no plan waits for.
+REOPENED_WITHIN = 30.0
 FAST_SWEEP = {"PILOTAGE_SWEEP": "4"}
 NEEDS_THE_SWEEP = frozenset({Fault.EVENT_DROPPED, Fault.STALE_LIST})
 
@@ -29,7 +30,10 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Run:
-    """What one run left to be judged. `seconds` is the time from the act to convergence."""
+    """What one run left to be judged. `seconds` is the time from the act to convergence.
+
+    `watching`: a stream that the plan ended was opened anew.
+    """
 
     workload: Workload
     plan: Plan | None
@@ -37,6 +41,7 @@ class Run:
     converged: bool
     quiet: bool
     fired: bool
+    watching: bool
     seconds: float
     trace: list[Traced]
     events: list[Any]
@@ -79,6 +84,7 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
         await workload.act(customer)
         converged = await customer.until(lambda: workload.converged(customer), patience)
         seconds = time.monotonic() - begun
+        watching = await _watching(proxy, customer, plan)
         quiet = await _quiet(proxy, 20.0)
     finally:
         await supervisor.stop()
@@ -91,6 +97,7 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
         converged=converged and workload.converged(customer),
         quiet=quiet,
         fired=proxy.fired is not None,
+        watching=watching,
         seconds=seconds,
         trace=proxy.requests(),
         events=proxy.events,
@@ -102,6 +109,13 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
         states=customer.states(),
         log=supervisor.words(),
     )
+
+
+async def _watching(proxy: FaultProxy, customer: Customer, plan: Plan | None) -> bool:
+    """Wait until the stream that the plan ended has a successor; what works without its news would not miss it."""
+    if plan is None or plan.fault not in ENDS_A_STREAM or proxy.fired is None:
+        return True
+    return await customer.until(lambda: proxy.reopened, REOPENED_WITHIN)
 
 
 async def _quiet(proxy: FaultProxy, patience: float) -> bool:

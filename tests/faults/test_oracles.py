@@ -71,7 +71,8 @@ def a_run(*steps: tuple[str, str, dict[str, Any]], workload: str = "upgrade", **
             objects[change.place] = change.body
     values: dict[str, Any] = {
         "workload": WORKLOADS[workload], "plan": PLAN, "namespace": "shop", "converged": True, "quiet": True,
-        "fired": True, "seconds": 1.0, "trace": [], "events": [], "changes": changes, "objects": objects, "kills": 1,
+        "fired": True,
+        "watching": True, "seconds": 1.0, "trace": [], "events": [], "changes": changes, "objects": objects, "kills": 1,
         "surprises": [], "bugs": [], "states": {}, "log": "",
     }  # fmt: skip
     return Run(**values | fields)
@@ -103,6 +104,7 @@ def test_a_history_that_breaks_nothing_is_judged_to_break_nothing():
     [
         ("O3", a_run(*GOOD, quiet=False)),
         ("O4", a_run(*GOOD, converged=False)),
+        ("O4", a_run(*GOOD, watching=False)),
         ("O5", a_run(("ADDED", "deployments", deployment("b")), ("ADDED", "deployments", deployment("a")))),
         ("O5", a_run(*GOOD, ("MODIFIED", "deployments", deployment("c", "v2", generation=2)))),
         (

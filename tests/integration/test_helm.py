@@ -19,8 +19,9 @@ from pilotage.api.v1alpha1.implementation import ChartSource
 from pilotage.delivery.archive import ChartError
 from pilotage.delivery.factory import build_delivery
 from pilotage.delivery.helm import HelmAction
+from pilotage.kube.client import Forbidden, NotFound
 from pilotage.kube.official import connect
-from pilotage.kube.resources import CONFIG_MAPS, SECRETS
+from pilotage.kube.resources import CONFIG_MAPS, SECRETS, SERVICES
 from pilotage.plan.delivery import INPUT_LABEL, ReleaseState, release_state
 from tests.unit.delivery.builders import chart
 
@@ -70,15 +71,24 @@ metadata: {name: taken-over}
 rules: [{apiGroups: ["*"], resources: ["*"], verbs: ["*"]}]
 {{- end }}
 """
+EXTRA = """
+{{- if .Values.extra }}
+apiVersion: v1
+kind: Service
+metadata: {name: extra, annotations: {{ .Values.extra | toJson }}}
+spec: {ports: [{port: 80}]}
+{{- end }}
+"""
 CHART = chart(
     {
-        "values.yaml": "text: hello\nreplicas: 1\nhook: false\nfault: false\nrole: false\n",
+        "values.yaml": "text: hello\nreplicas: 1\nhook: false\nfault: false\nrole: false\nextra: null\n",
         "values.schema.json": json.dumps(SCHEMA),
         "templates/settings.yaml": SETTINGS,
         "templates/web.yaml": WEB,
         "templates/hook.yaml": HOOK,
         "templates/fault.yaml": FAULT,
         "templates/role.yaml": ROLE,
+        "templates/extra.yaml": EXTRA,
     }
 )
 
@@ -119,10 +129,7 @@ class Tenant:
         kubectl(self.light, "create", "namespace", self.namespace)
         kubectl(self.light, "-n", self.namespace, "create", "serviceaccount", DEPLOYER)
         if bound:
-            kubectl(
-                self.light, "-n", self.namespace, "create", "rolebinding", DEPLOYER, f"--clusterrole={DEPLOYER}",
-                f"--serviceaccount={self.namespace}:{DEPLOYER}",
-            )  # fmt: skip
+            self._bind()
         archive = base64.b64encode(CHART).decode()
         await self.cluster.create(
             CONFIG_MAPS,
@@ -181,6 +188,39 @@ class Tenant:
 
     async def _hook_is_there(self) -> bool:
         return "job.batch/hook" in kubectl(self.light, "-n", self.namespace, "get", "jobs", "-o", "name")
+
+    async def blind(self) -> None:
+        """From now on the tenant may do all that it does, but for reading a Service."""
+        kubectl(self.light, "-n", self.namespace, "create", "role", "partial", "--verb=*",
+                "--resource=configmaps,secrets,deployments.apps,jobs.batch")  # fmt: skip
+        kubectl(self.light, "-n", self.namespace, "create", "rolebinding", "partial", "--role=partial",
+                f"--serviceaccount={self.namespace}:{DEPLOYER}")  # fmt: skip
+        kubectl(self.light, "-n", self.namespace, "delete", "rolebinding", DEPLOYER)
+        await until(lambda: self._sees(services=False))
+
+    async def see(self) -> None:
+        self._bind()
+        await until(lambda: self._sees(services=True))
+
+    async def _sees(self, *, services: bool) -> bool:
+        for resource, name, wanted in ((CONFIG_MAPS, "core-chart", True), (SERVICES, "extra", services)):
+            try:
+                await self.cluster.get(resource, self.namespace, name, acting_as=self.account)
+            except Forbidden:
+                if wanted:
+                    return False
+            except NotFound:
+                pass
+            else:
+                if not wanted:
+                    return False
+        return True
+
+    def _bind(self) -> None:
+        kubectl(
+            self.light, "-n", self.namespace, "create", "rolebinding", DEPLOYER, f"--clusterrole={DEPLOYER}",
+            f"--serviceaccount={self.namespace}:{DEPLOYER}",
+        )  # fmt: skip
 
     async def unlock(self, wanted: str = "a") -> None:
         kubectl(self.light, "-n", self.namespace, "delete", "job", "hook")
@@ -279,6 +319,45 @@ async def test_an_uninstall_leaves_nothing(tenant):
     await tenant.act("Uninstall")
     assert await tenant.state() is ReleaseState.ABSENT
     assert "settings" not in kubectl(tenant.light, "-n", tenant.namespace, "get", "configmaps", "-o", "name")
+
+
+async def test_an_uninstall_that_helm_calls_a_success_keeps_the_records_until_nothing_is_left(tenant):
+    await tenant.act("Install", values={"extra": {"a": "b"}})
+    await tenant.blind()
+    await tenant.act("Uninstall")
+    assert tenant.error().reason == "Forbidden"
+    assert await tenant.statuses() == [(1, "uninstalled")]
+    await tenant.see()
+    await tenant.act("Uninstall")
+    assert tenant.error() is None
+    assert await tenant.statuses() == []
+    assert "extra" not in kubectl(tenant.light, "-n", tenant.namespace, "get", "services", "-o", "name")
+
+
+async def test_what_an_upgrade_drops_and_helm_could_not_read_goes_with_the_next_action(tenant):
+    await tenant.act("Install", values={"extra": {"a": "b"}})
+    await tenant.blind()
+    await tenant.act("Upgrade", "b")
+    assert await tenant.state("b") is ReleaseState.IN_SYNC
+    assert tenant.error("b").reason == "Forbidden"
+    await tenant.see()
+    assert "extra" in kubectl(tenant.light, "-n", tenant.namespace, "get", "services", "-o", "name")
+    await tenant.act("Upgrade", "c", values={"text": "new"})
+    assert "extra" not in kubectl(tenant.light, "-n", tenant.namespace, "get", "services", "-o", "name")
+
+
+@pytest.mark.parametrize("kept", [{"helm.sh/resource-policy": "keep"}, {"meta.helm.sh/release-name": "another"}])
+async def test_what_is_to_be_kept_or_was_taken_over_by_another_release_stays(tenant, kept):
+    await tenant.act("Install", values={"extra": {"a": "b"}})
+    words = [f"{key}={value}" for key, value in kept.items()]
+    kubectl(tenant.light, "-n", tenant.namespace, "annotate", "--overwrite", "service", "extra", *words)
+    await tenant.blind()
+    await tenant.act("Upgrade", "b")
+    await tenant.see()
+    await tenant.act("Upgrade", "c")
+    await tenant.act("Uninstall")
+    assert await tenant.statuses() == []
+    assert "extra" in kubectl(tenant.light, "-n", tenant.namespace, "get", "services", "-o", "name")
 
 
 async def test_a_killed_install_is_locked_and_starts_again_as_revision_1(tenant):

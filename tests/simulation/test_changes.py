@@ -185,6 +185,41 @@ async def test_a_deletion_uninstalls_the_last_wave_first(crash_at: int) -> None:
     assert gone[-1] == "erp-core"
 
 
+@pytest.mark.parametrize("crash_at", range(1, 30))
+async def test_an_operator_whose_first_lists_are_old_installs_nothing_anew(crash_at: int) -> None:
+    simulation = await a_project(
+        Simulation(crash_at), ((IMPLEMENTATIONS, "erp", the_spec(deletionPolicy="Uninstall")),)
+    )
+    await simulation.settle()
+    before = len(simulation.told)
+    await simulation.delete(IMPLEMENTATIONS, "erp")
+    simulation.crash_at = simulation.operator_writes + crash_at
+    simulation.lists_end_at = before
+    simulation.started.clear()
+    await simulation.settle()
+    assert simulation.crashes == 1
+    assert simulation.started == []
+    assert simulation.world.look(IMPLEMENTATIONS, NAMESPACE, "erp") is None
+    assert simulation.world.all(SECRETS) == []
+
+
+@pytest.mark.parametrize("crash_at", [0, *range(1, 40, 3)])
+async def test_what_helm_overlooks_when_it_removes_a_release_is_removed_before_its_records(crash_at: int) -> None:
+    modules = [{**MODULES[0], "chart": {"configMapRef": {"name": "overlooked"}}}, *MODULES[1:]]
+    simulation = await a_project(
+        Simulation(crash_at), ((IMPLEMENTATIONS, "erp", the_spec(*modules, deletionPolicy="Uninstall")),)
+    )
+    await simulation.chart("overlooked")
+    await simulation.settle()
+    assert simulation.states() == ALL_ACCEPTED
+    await simulation.delete(IMPLEMENTATIONS, "erp")
+    simulation.crash_at = simulation.operator_writes + crash_at if crash_at else 0
+    await simulation.settle()
+    assert simulation.world.look(IMPLEMENTATIONS, NAMESPACE, "erp") is None
+    assert simulation.world.all(DEPLOYMENTS) == []
+    assert simulation.world.all(SECRETS) == []
+
+
 def _note(gone: list[str], resource: Any, kind: str, body: dict[str, Any]) -> None:
     if resource is DEPLOYMENTS and kind == "DELETED":
         gone.append(body["metadata"]["name"])

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
 from pilotage.delivery.chart import Chart
 from pilotage.delivery.process import Ended
+from pilotage.kube.client import ApiError, Forbidden, Unavailable
 from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL, tells_of_outage
 
 HISTORY: Final = 10
@@ -69,7 +70,8 @@ def arguments_of(action: HelmAction) -> list[str]:
                 "--force-conflicts", "--history-max", str(HISTORY),
             ]  # fmt: skip
         case "Uninstall":
-            return ["uninstall", action.release, "--wait=hookOnly", "--ignore-not-found"]
+            # Helm goes, its records stay: what it left behind is known by them alone.
+            return ["uninstall", action.release, "--wait=hookOnly", "--keep-history"]
         case _:
             msg = f"helm knows no action {action.kind}"
             raise ValueError(msg)
@@ -91,6 +93,15 @@ def error_of(action: HelmAction, ended: Ended) -> HelmError | None:
     if "forbidden" in ended.errors:
         return HelmError("Forbidden", f"{text}. Give {action.account} the right, or change the chart", until)
     return HelmError("HelmFailed", text, until)
+
+
+def error_of_refusal(action: HelmAction, refusal: ApiError) -> HelmError:
+    """What it means that the API server refused us ourselves, in what surrounds Helm's own work. Tried again."""
+    until = time.monotonic() + AGAIN_AFTER
+    if isinstance(refusal, Forbidden):
+        return HelmError("Forbidden", f"{refusal.message}. Give {action.account} the right", until)
+    reason = "ClusterUnreachable" if isinstance(refusal, Unavailable) else "HelmFailed"
+    return HelmError(reason, refusal.message, until)
 
 
 def last_words(errors: str) -> str:

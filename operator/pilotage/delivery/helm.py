@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
+from pilotage.delivery import leftovers
 from pilotage.delivery.access import ApiAccess, kubeconfig
 from pilotage.delivery.archive import ChartError
 from pilotage.delivery.chart import Chart
@@ -22,11 +24,12 @@ from pilotage.delivery.command import (
     HelmError,
     arguments_of,
     error_of,
+    error_of_refusal,
     last_words,
 )
 from pilotage.delivery.process import child_environment, run
 from pilotage.delivery.records import decode_record, encode_record, parse_manifests, revision_of
-from pilotage.kube.client import Cluster
+from pilotage.kube.client import ApiError, Cluster, NotFound, Unavailable
 from pilotage.kube.resources import SECRETS
 from pilotage.plan.delivery import INPUT_LABEL, ReleaseFacts, Revision
 
@@ -56,12 +59,16 @@ class HelmEngine:
     async def facts(self, namespace: str, release: str, account: str) -> ReleaseFacts:
         """The release's records, read as the tenant. A record that cannot be read raises ValueError."""
         acting = self.acting(namespace, release)
-        labels = f"owner=helm,name={release}"
-        secrets = await self._cluster.list(SECRETS, namespace, labels=labels, acting_as=account)
-        ordered = sorted(secrets, key=lambda secret: int(secret["metadata"]["labels"].get("version", "0")))
+        ordered = await self._records(namespace, release, account)
         newest = ordered[-1] if ordered else None
         revisions = tuple(self._decode(secret, newest=secret is newest) for secret in ordered)
         return ReleaseFacts(release, revisions, acting)
+
+    async def _records(self, namespace: str, release: str, account: str) -> list[dict[str, Any]]:
+        """The release's records in ascending order."""
+        labels = f"owner=helm,name={release}"
+        secrets = await self._cluster.list(SECRETS, namespace, labels=labels, acting_as=account)
+        return sorted(secrets, key=lambda secret: int(secret["metadata"]["labels"].get("version", "0")))
 
     def _decode(self, secret: Mapping[str, Any], *, newest: bool) -> Revision:
         uid, version = secret["metadata"]["uid"], f"{secret['metadata']['resourceVersion']}/{newest}"
@@ -100,10 +107,11 @@ class HelmEngine:
         key = (action.namespace, action.release, action.input, action.attempt)
         try:
             try:
-                async with self._slots:
-                    error = await self._run(action)
+                error = await self._carry_out(action)
             except (OSError, ValueError) as failure:
                 error = HelmError("HelmFailed", f"helm cannot be started: {failure}", time.monotonic() + AGAIN_AFTER)
+            except ApiError as failure:
+                error = error_of_refusal(action, failure)
             if error is None:
                 self._errors.pop(key, None)
             else:
@@ -116,6 +124,71 @@ class HelmEngine:
         finally:
             del self._acting[action.namespace, action.release]
             on_end()
+
+    async def _carry_out(self, action: HelmAction) -> HelmError | None:
+        if action.kind == "Uninstall":
+            return await self._uninstall(action)
+        async with self._slots:
+            error = await self._run(action)
+        if error is None:
+            await self._remove_dropped(action)
+        return error
+
+    async def _uninstall(self, action: HelmAction) -> HelmError | None:
+        records = await self._records(action.namespace, action.release, action.account)
+        if records and revision_of(records[-1], with_manifest=False).status != "uninstalled":
+            async with self._slots:
+                error = await self._run(action)
+            if error is not None:
+                return error
+        await self.finish_removal(action)
+        return None
+
+    async def finish_removal(self, action: HelmAction) -> None:
+        """Look whether every object of an uninstalled release is gone, and only then delete the records, which alone
+        name them. Raises ApiError, and is then to be called again.
+        """
+        records = await self._records(action.namespace, action.release, action.account)
+        revisions = [revision_of(record, with_manifest=True) for record in records]
+        await self._remove(action, [found for revision in revisions for found in leftovers.places(revision.manifests)])
+        # The newest goes last: as long as it is there, the release is to be removed.
+        for record in records:
+            with contextlib.suppress(NotFound):
+                await self._delete_record(record, action.account)
+
+    async def _remove_dropped(self, action: HelmAction) -> None:
+        """Remove what earlier revisions had and the newest has no more. Tried until the API server has answered.
+
+        An operator that is killed meanwhile does it after the next action on the release.
+        """
+        while True:
+            try:
+                records = await self._records(action.namespace, action.release, action.account)
+                revisions = [revision_of(record, with_manifest=True) for record in records]
+                await self._remove(action, leftovers.dropped(revisions) if len(revisions) > 1 else [])
+            except Unavailable as error:
+                logger.warning("what %s no longer has cannot be removed yet: %s", action.release, error.message)
+                await asyncio.sleep(AGAIN_AFTER)
+            else:
+                return
+
+    async def _remove(self, action: HelmAction, places: Iterable[leftovers.Place]) -> None:
+        distinct = dict.fromkeys(places)
+        removed = await leftovers.remove(self._cluster, action.release, action.namespace, distinct, action.account)
+        for place in removed:
+            logger.warning("helm left %s %s of %s behind: removed", place.kind, place.name, action.release)
+
+    async def _delete_record(self, record: Mapping[str, Any], account: str) -> None:
+        """Delete the record that was read; one that somebody touched meanwhile is left alone (Conflict)."""
+        metadata = record["metadata"]
+        await self._cluster.delete(
+            SECRETS,
+            metadata["namespace"],
+            metadata["name"],
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+            acting_as=account,
+        )
 
     async def _run(self, action: HelmAction) -> HelmError | None:
         with tempfile.TemporaryDirectory(dir=self._scratch) as place:
@@ -150,11 +223,10 @@ class HelmEngine:
         body, as Flux does: objects may be there, and the next upgrade or uninstall needs a record to start from.
         Both carry preconditions: a record that somebody touched meanwhile is left alone (Conflict).
         """
-        labels = f"owner=helm,name={release}"
-        secrets = await self._cluster.list(SECRETS, namespace, labels=labels, acting_as=account)
-        if not secrets:
+        records = await self._records(namespace, release, account)
+        if not records:
             return
-        newest = max(secrets, key=lambda secret: int(secret["metadata"]["labels"].get("version", "0")))
+        newest = records[-1]
         metadata = newest["metadata"]
         if self.acting(namespace, release) or not revision_of(newest, with_manifest=False).is_pending:
             return
@@ -162,14 +234,7 @@ class HelmEngine:
         stale, labels_now = document["info"]["status"], dict(metadata["labels"])
         wanted = labels_now.get(INPUT_LABEL) == desired_input
         if stale == "pending-rollback" or (wanted and stale != "uninstalling"):
-            await self._cluster.delete(
-                SECRETS,
-                namespace,
-                metadata["name"],
-                uid=metadata["uid"],
-                resource_version=metadata["resourceVersion"],
-                acting_as=account,
-            )
+            await self._delete_record(newest, account)
             return
         if stale == "uninstalling":
             # Half its objects are gone: it must not be taken for a failed attempt at its input.
