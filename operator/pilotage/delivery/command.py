@@ -81,6 +81,8 @@ def error_of(action: HelmAction, ended: Ended) -> HelmError | None:
     """What the end of the process means, None for success. The release's record may say more."""
     if ended.code == 0:
         return None
+    if ended.exceeded in {"memory", "output"}:
+        return HelmError("ChartLimit", f"helm was stopped: it exceeded its limit of {ended.exceeded}")
     text = "helm did not end in time" if ended.late else last_words(action.redact(ended.errors))
     if ended.code < 0 and not ended.late:
         return HelmError("HelmKilled", f"helm was killed by signal {-ended.code}", time.monotonic() + AGAIN_AFTER)

@@ -52,6 +52,7 @@ class HelmEngine:
         self._scratch = scratch
         self._access = access
         self._slots = asyncio.Semaphore(processes)
+        self._renderings = asyncio.Semaphore(processes)
         self._acting: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._errors: dict[tuple[str, str, str, str], HelmError] = {}
         self._decoded: dict[str, tuple[str, Revision]] = {}
@@ -255,17 +256,21 @@ class HelmEngine:
             self._helm, "template", release, str(chart.path), "--namespace", namespace, "--values", "-",
             "--include-crds", "--no-hooks",
         ]  # fmt: skip
-        ended = await run(
-            command,
-            environment=child_environment(self._scratch),
-            stdin=json.dumps(values, ensure_ascii=False).encode(),
-            timeout=TEMPLATE_TIMEOUT,
-            cpu_seconds=15,
-        )
+        async with self._renderings:
+            ended = await run(
+                command,
+                environment=child_environment(self._scratch),
+                stdin=json.dumps(values, ensure_ascii=False).encode(),
+                timeout=TEMPLATE_TIMEOUT,
+                cpu_seconds=15,
+            )
+        if ended.exceeded or ended.code < 0:
+            limit = ended.exceeded or "processor time"
+            text = f"the chart's templates were stopped: they exceeded their limit of {limit}; look for an endless loop"
+            raise ChartError("ChartLimit", text)
         if ended.code != 0:
-            text = "the chart's templates did not end in time" if ended.late else last_words(redact(ended.errors))
             reason = "ValuesInvalid" if SCHEMA_REFUSAL in ended.errors else "ChartInvalid"
-            raise ChartError("ChartLimit" if ended.late or ended.code < 0 else reason, text)
+            raise ChartError(reason, last_words(redact(ended.errors)))
         try:
             return parse_manifests(ended.output.decode())
         except ValueError as error:
