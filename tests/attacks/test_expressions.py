@@ -45,7 +45,8 @@ REACHING = [
     "''.__class__", "''.__class__.__base__.__subclasses__()", "().__class__.__bases__[0]", "{}.__class__.__mro__[-1]",
     "''['__class__']", "''['__cl' ~ 'ass__']", "''['\\x5f\\x5fclass\\x5f\\x5f']", "[]['__class__']['__base__']",
     "customer.__class__", "customer['__class__']", "customer|attr('__class__')", "customer|attr('__cl' ~ 'ass__')",
-    "customer.__init__.__globals__", "customer.get('code')", "customer.items()", "customer.keys()", "customer.pop('name')",
+    "customer.__init__.__globals__", "customer.get('code')", "customer.items()", "customer.keys()",
+    "customer.pop('name')",
     "customer.update({'name': 'x'})", "customer.setdefault('a', 1)", "customer.clear()", "customer.copy()",
     "values.hosts.append('c')", "values.hosts.sort()", "values.hosts.__len__()", "values.hosts.__reduce__()",
     "values.text.format()", "'{0.__class__}'.format('')", "'{a.__init__.__globals__}'.format_map({'a': customer})",
@@ -66,10 +67,12 @@ REACHING = [
     "[customer]|unique(attribute='__class__')|first", "[customer, customer]|min(attribute='__class__')",
     "[customer, customer]|max(attribute='__init__')", "[customer]|join(attribute='__class__')",
     "[customer]|groupby('__class__')|first", "customer|dictsort|first", "customer|items|first", "customer|xmlattr",
-    "customer|pprint", "''|urlize", "'a'|center(9)", "'a'|indent(9)", "'a'|batch(9)|first", "'a'|random", "'a'|filesizeformat",
+    "customer|pprint", "''|urlize", "'a'|center(9)", "'a'|indent(9)", "'a'|batch(9)|first", "'a'|random",
+    "'a'|filesizeformat",
     "'a'|safe", "'a'|escape", "'a'|e", "'a'|forceescape", "'a'|striptags", "'a'|urlencode", "'a'|wordwrap(1)",
     "customer is mapping and customer.items()", "values.hosts[0].__class__", "values.hosts[:1][0].upper()",
-    "(customer.name ~ '').__class__", "customer.name[0].__class__.__mro__", "modules.__class__", "modules.other.outputs.password",
+    "(customer.name ~ '').__class__", "customer.name[0].__class__.__mro__", "modules.__class__",
+    "modules.other.outputs.password",
 ]  # fmt: skip
 
 
