@@ -69,7 +69,11 @@ class HelmEngine:
         """The release's records in ascending order."""
         labels = f"owner=helm,name={release}"
         secrets = await self._cluster.list(SECRETS, namespace, labels=labels, acting_as=account)
-        return sorted(secrets, key=lambda secret: int(secret["metadata"]["labels"].get("version", "0")))
+        try:
+            return sorted(secrets, key=lambda secret: int(secret["metadata"]["labels"]["version"]))
+        except (KeyError, ValueError) as error:
+            msg = f"release {release}: a record's label `version` is missing or no number"
+            raise ValueError(msg) from error
 
     def _decode(self, secret: Mapping[str, Any], *, newest: bool) -> Revision:
         uid, version = secret["metadata"]["uid"], f"{secret['metadata']['resourceVersion']}/{newest}"
@@ -86,7 +90,7 @@ class HelmEngine:
         """The names of the releases whose records carry the Implementation's label."""
         labels = f"owner=helm,{IMPLEMENTATION_LABEL}={implementation}"
         secrets = await self._cluster.list(SECRETS, namespace, labels=labels, acting_as=account)
-        return sorted({secret["metadata"]["labels"]["name"] for secret in secrets})
+        return sorted({name for secret in secrets if (name := secret["metadata"]["labels"].get("name"))})
 
     def acting(self, namespace: str, release: str) -> bool:
         """Whether a child of ours acts on the release at this moment, or waits for its slot."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
@@ -70,11 +69,14 @@ async def run(
 
     It may hold MEMORY bytes of data and say MAX_OUTPUT bytes on either of its outputs.
     """
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        msg = "setpriv (package util-linux) is missing: without it a helm process would outlive the operator"
+    setpriv, prlimit = shutil.which("setpriv"), shutil.which("prlimit")
+    if setpriv is None or prlimit is None:
+        msg = "setpriv or prlimit (package util-linux) is missing: a helm process would outlive the operator, unbounded"
         raise FileNotFoundError(msg)
+    limits = [f"--data={MEMORY}", *([f"--cpu={cpu_seconds}"] if cpu_seconds is not None else [])]
     process = await asyncio.create_subprocess_exec(
+        prlimit,
+        *limits,
         setpriv,
         "--pdeathsig",
         "KILL",
@@ -85,9 +87,6 @@ async def run(
         env=dict(environment),
         start_new_session=True,
     )
-    resource.prlimit(process.pid, resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    if cpu_seconds is not None:
-        resource.prlimit(process.pid, resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     late = False
     conversation = asyncio.gather(
         _tell(process, stdin), _hear(process, process.stdout), _hear(process, process.stderr), process.wait()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
 from pilotage.delivery.documents import load_documents
 from pilotage.delivery.shapes import check_shape
 from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL, Revision
@@ -56,6 +57,7 @@ def revision_of(secret: Mapping[str, Any], *, with_manifest: bool) -> Revision:
             version=str(metadata.get("version") or ""),
             input=labels.get(INPUT_LABEL, ""),
             attempt=labels.get(ATTEMPT_LABEL, ""),
+            owner=labels.get(IMPLEMENTATION_LABEL, ""),
             last_deployed=_moment(info.get("last_deployed")),
             manifests=tuple(parse_manifests(document.get("manifest") or "")) if with_manifest else (),
         )

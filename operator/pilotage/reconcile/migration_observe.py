@@ -62,6 +62,7 @@ async def _stage(
     complete = "Complete" in conditions
     if complete or failed:
         pods = await _pods_now(context, job, pods, user)
+    pods = [pod for pod in pods if belongs_to(pod, job)]
     running = any((pod.get("status") or {}).get("phase") == "Running" for pod in pods)
     quiet_since = _quiet_since(job, pods)
     silent = not running and context.clock() - quiet_since >= SILENCE
