@@ -206,10 +206,21 @@ def test_an_object_that_was_made_twice_is_told_though_the_end_is_the_same():
     ]
 
 
-def test_a_record_that_was_unlocked_and_written_again_is_no_surplus():
+def test_a_record_that_was_deleted_and_written_again_is_told():
     cut_off, whole = record(1, "pending-install", uid="first"), record(1, uid="second")
     again = a_run(("ADDED", "secrets", cut_off), ("DELETED", "secrets", cut_off), ("ADDED", "secrets", whole))
-    assert said_of(again, against=a_run(("ADDED", "secrets", whole))) == []
+    assert said_of(again, against=a_run(("ADDED", "secrets", whole))) == [
+        "O2 secrets sh.helm.release.v1.erp-a was added 2 times instead of 1",
+        "O2 secrets sh.helm.release.v1.erp-a was deleted 1 times instead of 0",
+    ]
+
+
+def test_what_was_cut_off_is_repeated_by_as_many_as_may_act_at_once():
+    whole = record(1, description="Install complete")
+    words = 'Install "erp-a" failed: the action was cut off'
+    cut_off = [("ADDED", "secrets", record(number, "failed", description=words)) for number in (1, 2, 3)]
+    run = a_run(*cut_off, ("ADDED", "secrets", record(4, description="Upgrade complete")))
+    assert said_of(run, against=a_run(("ADDED", "secrets", whole))) == ["O2 3 attempts failed, more than were struck"]
 
 
 def test_an_attempt_that_failed_may_be_repeated_as_often_as_the_fault_struck():
