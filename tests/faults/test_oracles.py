@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from pilotage.delivery.records import encode_record
 from pilotage.plan.delivery import INPUT_LABEL
+from tests.faults.canaries import PASSWORD, seen_in
 from tests.faults.history import Change
 from tests.faults.kubelet import status_of
 from tests.faults.masking import differing, flatten
@@ -105,6 +109,8 @@ def test_a_history_that_breaks_nothing_is_judged_to_break_nothing():
         ("O3", a_run(*GOOD, quiet=False)),
         ("O4", a_run(*GOOD, converged=False)),
         ("O4", a_run(*GOOD, watching=False)),
+        ("O10", a_run(*GOOD, leaks=("create jobs erp: plain",))),
+        ("O10", a_run(*GOOD, ("ADDED", "configmaps", {"metadata": {"name": "a"}, "data": {"a": PASSWORD}}))),
         ("O5", a_run(("ADDED", "deployments", deployment("b")), ("ADDED", "deployments", deployment("a")))),
         ("O5", a_run(*GOOD, ("MODIFIED", "deployments", deployment("c", "v2", generation=2)))),
         (
@@ -239,3 +245,18 @@ def test_what_two_runs_without_faults_do_not_agree_on_is_masked():
     assert masked
     known = Reference(flatten(one.objects, "shop"), frozenset(masked), Counter(counted(one)), 1.0, (one, other))
     assert judge(other, known) == []
+
+
+def test_rows_that_were_loaded_twice_or_never_are_told():
+    found = said_of(a_run(*GOOD, outside={"rows": [(1,), (1,)]}), against=a_run(*GOOD, outside={"rows": [(1,), (2,)]}))
+    assert found == ["O7 outside of the cluster it left rows: [(1,)] instead of [(2,)]"]
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+def test_a_canary_is_seen_in_every_encoding(before):
+    text = (before + PASSWORD + "tail").encode()
+    for encoded in (base64.b64encode(text), base64.urlsafe_b64encode(text), text.hex().encode(), quote(text).encode()):
+        assert seen_in(encoded), encoded
+    assert seen_in(json.dumps({"a": PASSWORD}).encode())
+    assert seen_in(repr([PASSWORD]).encode())
+    assert not seen_in(b"nothing of the kind")
