@@ -125,6 +125,7 @@ class Operator:
             self.cluster, namespace=self.settings.namespace, name="pilotage", identity=self.settings.identity
         )
         self.cluster.fence(elector.lapsed)
+        logger.info("pilotage starts as %s", self.settings.identity)
         try:
             if self.settings.leader_election:
                 await self._until_stopping(elector.acquire())
@@ -145,6 +146,7 @@ class Operator:
         self.delivery = await self._until_stopping(self._delivery())
         if self.delivery is None:
             return
+        logger.info("the watches are opened")
         liveness.watching()
         self.tasks.append(asyncio.create_task(self._work_when_synced(self.delivery), name="workers"))
         await self._watch()

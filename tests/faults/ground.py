@@ -19,6 +19,7 @@ from bench.seed import CLUSTER_ROLES, ROLE_BINDINGS
 from e2e.charts import pack
 from e2e.cluster.light import LightCluster
 from e2e.cluster.places import BINARIES, REPOSITORY
+from e2e.postgresql import PostgreSQL
 from pilotage.kube.client import NotFound, Unavailable
 from pilotage.kube.official import connect
 from pilotage.kube.resources import (
@@ -31,6 +32,7 @@ from pilotage.kube.resources import (
 )
 from pilotage.operator import OWN_KINDS
 from tests.faults.history import History
+from tests.faults.jobs import SimulatedJobs
 from tests.faults.kubelet import SimulatedKubelet
 from tests.faults.nursery import Nursery
 from tests.faults.proxy import Upstream
@@ -74,7 +76,12 @@ class Ground:
     def __init__(self, directory: Path | None = None) -> None:
         self._temporary = None if directory else tempfile.TemporaryDirectory(prefix="pilotage-faults-")
         self.directory = directory or Path(self._temporary.name if self._temporary else "")
+        self.pods = self.directory / "pods"
         self._light = LightCluster(self.directory / "cluster", audit=False)
+        # In a place of its own, for it belongs to another user.
+        self._server_folder = tempfile.TemporaryDirectory(prefix="pilotage-postgresql-")
+        self._server: PostgreSQL | None = None
+        self._one_server = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._light.start)
@@ -86,6 +93,7 @@ class Ground:
         self.history = History(self.upstream)
         await self.history.start()
         self._kubelet = SimulatedKubelet(self.upstream, self.history)
+        self._jobs = SimulatedJobs(self.upstream, self.history, self.pods)
         self.nursery = Nursery()
         await self.nursery.start()
         return self
@@ -94,10 +102,14 @@ class Ground:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.nursery.stop()
+        await self._jobs.stop()
         await self.history.stop()
         await self.upstream.session.close()
         await self.cluster.close()
         await asyncio.to_thread(self._light.stop)
+        if self._server:
+            await asyncio.to_thread(self._server.stop, "immediate")
+            await asyncio.to_thread(self._server_folder.cleanup)
         if self._temporary:
             self._temporary.cleanup()
 
@@ -141,6 +153,15 @@ class Ground:
             return False
         return True
 
+    async def database(self) -> PostgreSQL:
+        """A server for all customers' databases, started when the first one asks for it."""
+        async with self._one_server:
+            if self._server is None:
+                self._server = await asyncio.to_thread(
+                    PostgreSQL, Path(self._server_folder.name), "shared_buffers=32MB"
+                )
+        return self._server
+
     async def restart_api_server(self) -> None:
         """Kill the API server, let the store forget what was before, and start the server again.
 
@@ -159,7 +180,9 @@ class Ground:
         """Namespace, account, rights and chart of one customer; returns when the rights hold."""
         await self.cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
         place = {"namespace": namespace}
-        await self.cluster.create(SERVICE_ACCOUNTS, {"metadata": {"name": DEPLOYER, **place}})
+        # The second is what pods run as; the controller that makes it does not run here.
+        for account in (DEPLOYER, "default"):
+            await self.cluster.create(SERVICE_ACCOUNTS, {"metadata": {"name": account, **place}})
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": DEPLOYER}
         subject = {"kind": "ServiceAccount", "name": DEPLOYER, **place}
         await self.cluster.create(

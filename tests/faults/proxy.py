@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.faults.canaries import seen_in
 from tests.faults.plan import OF_EVENTS, Fault, Plan, Trigger
 from tests.faults.wire import Request, parse
 
@@ -56,8 +57,8 @@ class Upstream:
 class FaultProxy:
     """One operator's way to the API server. Faults strike from `arm` on; the trace is kept from the start.
 
-    `expired` counts the watches that the server itself told of 410. `reopened` is whether the stream that the plan
-    ended is followed by another.
+    `leaks` names the requests that carried a canary, and its form. `expired` counts the watches that the server
+    itself told of 410. `reopened` is whether the stream that the plan ended is followed by another.
     kill: ends the operator's process at once, with SIGKILL. kill_helm: its helm processes alone.
     """
 
@@ -66,6 +67,7 @@ class FaultProxy:
     ) -> None:
         self.trace: list[Traced] = []
         self.events: list[Trigger] = []
+        self.leaks: list[str] = []
         self.fired: float | None = None
         self.expired = 0
         self.reopened = False
@@ -107,6 +109,8 @@ class FaultProxy:
         body = await incoming.read()
         query = dict(incoming.query)
         request = parse(incoming.method, incoming.path, query, incoming.headers, body)
+        sent = b"\n".join([body, incoming.raw_path.encode(), repr(list(incoming.headers.items())).encode()])
+        self.leaks += [f"{request.verb} {request.resource} {request.name}: {form}" for form in seen_in(sent)]
         if request.resource in SCOPED and not request.namespace and not request.name:
             query["fieldSelector"] = f"metadata.namespace={self._namespace}"
         begun = time.monotonic()

@@ -6,9 +6,12 @@ import asyncio
 import itertools
 import os
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from tests.faults.canaries import seen_in
 from tests.faults.ground import Ground
 from tests.faults.history import Change, Place
 from tests.faults.plan import ENDS_A_STREAM, Fault, Plan
@@ -32,7 +35,8 @@ _numbers = itertools.count(1)
 class Run:
     """What one run left to be judged. `seconds` is the time from the act to convergence.
 
-    `watching`: a stream that the plan ended was opened anew.
+    `watching`: a stream that the plan ended was opened anew. `outside`: what it left outside of the cluster.
+    `leaks`: where a canary was seen in what was sent, logged or written to a file.
     """
 
     workload: Workload
@@ -52,6 +56,8 @@ class Run:
     bugs: list[str]
     states: dict[str, str]
     log: str
+    outside: Any = None
+    leaks: tuple[str, ...] = ()
 
 
 class NotPrepared(AssertionError):
@@ -108,7 +114,17 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
         bugs=supervisor.bugs(),
         states=customer.states(),
         log=supervisor.words(),
+        outside=await workload.outside(customer),
+        leaks=(*proxy.leaks, *leaks_in_files([directory, ground.pods / namespace])),
     )
+
+
+def leaks_in_files(folders: Iterable[Path]) -> Iterator[str]:
+    """Logs, temporary files and last words that hold a canary."""
+    for folder in folders:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                yield from (f"file {file.relative_to(folder)}: {form}" for form in seen_in(file.read_bytes()))
 
 
 async def _watching(proxy: FaultProxy, customer: Customer, plan: Plan | None) -> bool:

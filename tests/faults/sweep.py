@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.ground import Ground
+from tests.faults.masking import lasting
 from tests.faults.oracles import OWN_SECRET, OWN_WRITES, Reference, judge
 from tests.faults.plan import OF_EVENTS, Fault, Plan, Trigger
 from tests.faults.runner import NotPrepared, Run, run
@@ -90,7 +91,7 @@ def plans_for(name: str, reference: Reference) -> list[Plan]:
     plans: list[Plan] = []
     for (trigger, is_write), count in sorted(_common(reference).items(), key=repr):
         for nth in range(1, min(count, MOST_OF_A_KIND) + 1):
-            here = Trigger(trigger.verb, trigger.resource, trigger.name.replace(".", r"\."), nth)
+            here = Trigger(trigger.verb, trigger.resource, pattern(trigger.name), nth)
             for fault in ON_WRITES if is_write else ON_READS:
                 plans.append(Plan(name, fault, here))
             if is_write:
@@ -100,19 +101,27 @@ def plans_for(name: str, reference: Reference) -> list[Plan]:
                 plans.append(Plan(name, Fault.OUTAGE, here, seconds=OUTAGE))
                 if trigger.name.startswith("sh.helm.release") or trigger.verb == "patch":
                     plans.append(Plan(name, Fault.KILL_HELM, here))
-    first, second = (Counter(run.events) for run in reference.runs)
+    first, second = (
+        Counter(Trigger(event.verb, event.resource, lasting(event.name)) for event in run.events)
+        for run in reference.runs
+    )
     for trigger in sorted(first.keys() & second.keys(), key=repr):
         for nth in range(1, min(first[trigger], second[trigger]) + 1):
-            here = Trigger(trigger.verb, trigger.resource, trigger.name.replace(".", r"\."), nth)
+            here = Trigger(trigger.verb, trigger.resource, pattern(trigger.name), nth)
             plans += [Plan(name, fault, here, seconds=7.0) for fault in sorted(OF_EVENTS)]
     return plans
+
+
+def pattern(name: str) -> str:
+    """What matches that name in every run."""
+    return name.replace(".", r"\.").replace("DIGEST", "[0-9a-f]{10}")
 
 
 def _common(reference: Reference) -> Counter[tuple[Trigger, bool]]:
     """Requests that both runs made, as often as the one that made fewer."""
     counts = [
         Counter(
-            (Trigger(request.verb, request.resource, request.name), request.is_write)
+            (Trigger(request.verb, request.resource, lasting(request.name)), request.is_write)
             for request in (traced.request for traced in run.trace if traced.code < 400)
             if request.resource not in {"", "events", "leases"} and request.verb != "watch"
         )

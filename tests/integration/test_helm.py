@@ -222,9 +222,9 @@ class Tenant:
             f"--serviceaccount={self.namespace}:{DEPLOYER}",
         )  # fmt: skip
 
-    async def unlock(self, wanted: str = "a") -> None:
+    async def unlock(self) -> None:
         kubectl(self.light, "-n", self.namespace, "delete", "job", "hook")
-        await self.engine.unlock(self.namespace, "core", self.account, wanted * 40)
+        await self.engine.unlock(self.namespace, "core", self.account)
 
 
 def source(name: str, **fields) -> ChartSource:
@@ -360,42 +360,42 @@ async def test_what_is_to_be_kept_or_was_taken_over_by_another_release_stays(ten
     assert "extra" in kubectl(tenant.light, "-n", tenant.namespace, "get", "services", "-o", "name")
 
 
-async def test_a_killed_install_is_locked_and_starts_again_as_revision_1(tenant):
+async def test_a_killed_install_is_locked_and_goes_on_once_it_is_unlocked(tenant):
     await tenant.begin_and_kill("Install", values={"hook": True})
     assert await tenant.state() is ReleaseState.LOCKED
     assert tenant.error().reason == "HelmKilled"
     await tenant.unlock()
-    assert await tenant.state() is ReleaseState.ABSENT
-    await tenant.act("Install")
-    assert await tenant.statuses() == [(1, "deployed")]
-
-
-async def test_a_killed_install_with_another_input_is_marked_failed_and_upgraded(tenant):
-    await tenant.begin_and_kill("Install", values={"hook": True})
-    await tenant.unlock("b")
     assert await tenant.statuses() == [(1, "failed")]
-    assert await tenant.state("b") is ReleaseState.OUT_OF_DATE
-    await tenant.act("Upgrade", "b")
-    assert await tenant.state("b") is ReleaseState.IN_SYNC
+    assert await tenant.state() is ReleaseState.OUT_OF_DATE
+    await tenant.act("Upgrade")
+    # Helm calls what it replaces superseded, even if it never ran.
+    assert await tenant.statuses() == [(1, "superseded"), (2, "deployed")]
+    assert await tenant.state() is ReleaseState.IN_SYNC
 
 
-async def test_a_killed_upgrade_is_done_again_under_the_same_revision(tenant):
-    await tenant.act("Install")
+async def test_after_a_killed_upgrade_the_input_before_it_is_deployed_anew_when_it_is_wanted_again(tenant):
+    await tenant.act("Install", values={"text": "before"})
     await tenant.begin_and_kill("Upgrade", "b", values={"hook": True})
     assert await tenant.statuses() == [(1, "deployed"), (2, "pending-upgrade")]
-    await tenant.unlock("b")
+    await tenant.unlock()
+    assert await tenant.state("b") is ReleaseState.OUT_OF_DATE
+    assert await tenant.state("a") is ReleaseState.OUT_OF_DATE
     await tenant.act("Upgrade", "b")
-    assert await tenant.statuses() == [(1, "superseded"), (2, "deployed")]
+    assert await tenant.statuses() == [(1, "superseded"), (2, "failed"), (3, "deployed")]
 
 
-async def test_a_killed_rollback_leaves_the_failure_that_it_was_for(tenant):
-    await tenant.act("Install", values={"hook": False})
-    await tenant.act("Upgrade", "b", values={"fault": True})
-    await tenant.act("Upgrade", "c", values={"fault": True})
+async def test_a_killed_rollback_is_taken_again_and_never_for_the_input_that_it_was_to_undo(tenant):
+    await tenant.act("Install")
+    await tenant.act("Upgrade", "b", values={"text": "bad"})
+    await tenant.act("Rollback", "b", revision=1)
     records = await tenant.cluster.list(SECRETS, tenant.namespace, labels="owner=helm,version=3")
     await pretend(tenant, records[0], "pending-rollback", wanted="a")
-    await tenant.engine.unlock(tenant.namespace, "core", tenant.account, "c" * 40)
-    assert await tenant.statuses() == [(1, "deployed"), (2, "failed")]
+    assert await tenant.state("b") is ReleaseState.LOCKED
+    await tenant.engine.unlock(tenant.namespace, "core", tenant.account)
+    assert await tenant.state("b") is ReleaseState.FAILED
+    await tenant.act("Rollback", "b", revision=1)
+    assert await tenant.state("b") is ReleaseState.ROLLED_BACK
+    assert await tenant.statuses() == [(1, "superseded"), (2, "superseded"), (3, "failed"), (4, "deployed")]
 
 
 async def test_a_killed_uninstall_goes_on_and_is_no_failed_attempt(tenant):
@@ -403,7 +403,7 @@ async def test_a_killed_uninstall_goes_on_and_is_no_failed_attempt(tenant):
     records = await tenant.cluster.list(SECRETS, tenant.namespace, labels="owner=helm")
     await pretend(tenant, records[0], "uninstalling", wanted="a")
     assert await tenant.state() is ReleaseState.LOCKED
-    await tenant.engine.unlock(tenant.namespace, "core", tenant.account, "a" * 40)
+    await tenant.engine.unlock(tenant.namespace, "core", tenant.account)
     assert await tenant.state() is ReleaseState.OUT_OF_DATE
     await tenant.act("Uninstall")
     assert await tenant.state() is ReleaseState.ABSENT
@@ -441,7 +441,7 @@ async def test_a_release_that_is_acted_on_is_not_acted_on_twice_nor_unlocked(ten
     tenant.engine.start(tenant.action("Install", values={"hook": True}), lambda: None)
     await until(tenant._hook_is_there)
     tenant.engine.start(tenant.action("Uninstall"), lambda: pytest.fail("a second action was started"))
-    await tenant.engine.unlock(tenant.namespace, "core", tenant.account, "a" * 40)
+    await tenant.engine.unlock(tenant.namespace, "core", tenant.account)
     assert await tenant.statuses() == [(1, "pending-install")]
     assert len(helm_processes(tenant.namespace)) == 1
 

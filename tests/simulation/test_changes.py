@@ -85,10 +85,13 @@ def _migration() -> dict[str, Any]:
     return {"implementationRef": {"name": "erp"}}
 
 
-@pytest.mark.parametrize("crash_at", [0, *range(1, 12)])
-async def test_an_upgrade_to_a_version_that_never_gets_healthy_is_rolled_back_once(crash_at: int) -> None:
+@pytest.mark.parametrize("written", [False, True], ids=["before the write", "after the write"])
+@pytest.mark.parametrize("crash_at", range(24))
+async def test_an_upgrade_to_a_version_that_never_gets_healthy_is_rolled_back_once(
+    crash_at: int, *, written: bool
+) -> None:
     simulation = await a_project(
-        Simulation(crash_at, unhealthy=["sale-ill:2.0.0"]),
+        Simulation(crash_at, crash_after=written, unhealthy=["sale-ill:2.0.0"]),
         ((IMPLEMENTATIONS, "erp", the_spec(rollout={"maxParallel": 2, "onFailure": "Rollback"})),),
     )
     await simulation.settle()
@@ -104,7 +107,8 @@ async def test_an_upgrade_to_a_version_that_never_gets_healthy_is_rolled_back_on
     assert simulation.condition("Stalled") == ("True", "RolledBack")
     image = simulation.world.look(DEPLOYMENTS, NAMESPACE, "erp-sale")["spec"]["template"]["spec"]["containers"][0]
     assert image["image"] == "sale:1.0.0"
-    assert sum(found.is_rollback for found in simulation.revisions("erp-sale")) == 1
+    revisions = simulation.revisions("erp-sale")
+    assert sum(found.is_rollback and found.status == "deployed" for found in revisions) == 1
 
 
 async def test_a_new_chart_goes_through_the_gates_again() -> None:

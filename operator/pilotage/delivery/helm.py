@@ -31,7 +31,7 @@ from pilotage.delivery.process import child_environment, run
 from pilotage.delivery.records import decode_record, encode_record, parse_manifests, revision_of
 from pilotage.kube.client import ApiError, Cluster, NotFound, Unavailable
 from pilotage.kube.resources import SECRETS
-from pilotage.plan.delivery import INPUT_LABEL, ReleaseFacts, Revision
+from pilotage.plan.delivery import ACTION_OF, CUT_OFF, INPUT_LABEL, ReleaseFacts, Revision
 
 __all__ = ["HelmAction", "HelmEngine", "HelmError"]
 
@@ -220,34 +220,29 @@ class HelmEngine:
             )
         return error_of(action, ended)
 
-    async def unlock(self, namespace: str, release: str, account: str, desired_input: str) -> None:
-        """Repair the record of an action that was cut off, so that the next one can start.
+    async def unlock(self, namespace: str, release: str, account: str) -> None:
+        """Write `failed` into the record of an action that was cut off, as Flux does, so that the next one can start.
 
-        A pending record of the wanted input is deleted, and the action runs again under the same revision; so is that
-        of a rollback, for what is to be rolled back is the revision before it. Otherwise `failed` is written into its
-        body, as Flux does: objects may be there, and the next upgrade or uninstall needs a record to start from.
-        Both carry preconditions: a record that somebody touched meanwhile is left alone (Conflict).
+        It stays, for the objects may be half-way: without it the record before would say that all is as it was. That
+        is what a rollback which was cut off is told by: its objects are the good ones already, and the record before
+        it is the bad one. The replacement carries the version that was read: a record that somebody touched meanwhile
+        is left alone (Conflict).
         """
         records = await self._records(namespace, release, account)
-        if not records:
+        if not records or self.acting(namespace, release):
             return
         newest = records[-1]
-        metadata = newest["metadata"]
-        if self.acting(namespace, release) or not revision_of(newest, with_manifest=False).is_pending:
+        if not revision_of(newest, with_manifest=False).is_pending:
             return
-        document = decode_record(newest)
-        stale, labels_now = document["info"]["status"], dict(metadata["labels"])
-        wanted = labels_now.get(INPUT_LABEL) == desired_input
-        if stale == "pending-rollback" or (wanted and stale != "uninstalling"):
-            await self._delete_record(newest, account)
-            return
+        metadata, document = newest["metadata"], decode_record(newest)
+        stale, labels = document["info"]["status"], dict(metadata["labels"])
         if stale == "uninstalling":
             # Half its objects are gone: it must not be taken for a failed attempt at its input.
-            labels_now.pop(INPUT_LABEL, None)
-        document["info"] |= {"status": "failed", "description": f"Release unlocked from stale '{stale}' state"}
+            labels.pop(INPUT_LABEL, None)
+        document["info"] |= {"status": "failed", "description": f'{ACTION_OF[stale]} "{release}" failed: {CUT_OFF}'}
         body = {
             **newest,
-            "metadata": {**metadata, "labels": {**labels_now, "status": "failed"}},
+            "metadata": {**metadata, "labels": {**labels, "status": "failed"}},
             "data": {**newest["data"], "release": encode_record(document)},
         }
         await self._cluster.replace(SECRETS, body, acting_as=account)

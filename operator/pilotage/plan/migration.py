@@ -109,7 +109,7 @@ def decide(facts: MigrationJobFacts) -> MigrationDecision:
     previous = _previous(body)
     over = settled(body, facts.retry_at)
     kept = previous.model_copy(update={"last_handled_retry_at": facts.retry_at or None})
-    status = kept if over else _fresh(previous, identity, facts)
+    status = kept if over else _begun(_fresh(previous, identity, facts), facts)
     if wanted := identify_rollback(body, facts.retry_at):
         if not any(stage in facts.stages and not facts.stages[stage].ended for stage in RUN_STAGES):
             return _roll_back(status, wanted, facts)
@@ -190,9 +190,7 @@ def _advance(
         return _hold(status, standing, facts, again)
     stage = RUN_STAGES[len(started)]
     standing = Standing(Progress.WAITING, "Starting", f"the Job of stage {stage} is being started")
-    update: dict[str, Any] = {"phase": PHASES[stage]}
-    if stage is Stage.PLAN:
-        update["started_at"] = timestamp(facts.now)
+    update = {"phase": PHASES[stage]}
     return MigrationDecision(_finish(status.model_copy(update=update), standing, facts), stage, timedelta(seconds=1))
 
 
@@ -392,6 +390,14 @@ def _fresh(previous: MigrationJobStatus, identity: RunIdentity, facts: Migration
         conditions=previous.conditions,
         last_handled_retry_at=facts.retry_at or None,
     )
+
+
+def _begun(status: MigrationJobStatus, facts: MigrationJobFacts) -> MigrationJobStatus:
+    """The run began when its first Job was made, whoever saw it and lived to tell."""
+    first = facts.stages.get(Stage.PLAN)
+    if first is None or first.created is None:
+        return status
+    return status.model_copy(update={"started_at": timestamp(first.created)})
 
 
 def _kind(body: Mapping[str, Any]) -> RunKind:

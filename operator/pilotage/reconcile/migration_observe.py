@@ -73,6 +73,7 @@ async def _stage(
         complete=complete,
         failed=failed is not None,
         failure=f"{failed.get('reason', '')}: {failed.get('message', '')}" if failed else "",
+        created=parse_timestamp(job["metadata"]["creationTimestamp"]),
         running=running,
         quiet_since=quiet_since,
         answer=_answer(pods, complete=complete),

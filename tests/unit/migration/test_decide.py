@@ -150,6 +150,13 @@ def test_stages_follow_each_other_and_the_reporter_always_has_the_last_word(stag
     assert (decision.start, decision.status["phase"]) == (start, phase)
 
 
+def test_a_run_began_when_its_first_job_was_made_even_if_whoever_made_it_died():
+    made = replace(PLANNED, created=NOW - timedelta(minutes=3))
+    report = StageFacts(complete=True, answer=SUCCEEDED)
+    decision = decide(facts(stages={Stage.PLAN: made, Stage.LOAD: LOADED, Stage.REPORT: report}))
+    assert decision.status["startedAt"] == decision.status["runs"][0]["startedAt"] == "2026-11-23T07:57:00Z"
+
+
 @pytest.mark.parametrize("load", [LOADED, StageFacts(failed=True, failure="BackoffLimitExceeded")])
 def test_the_ledger_decides_and_not_how_the_workers_ended(load):
     report = StageFacts(complete=True, answer=SUCCEEDED)
