@@ -60,18 +60,28 @@ def hidden_schemas(elsewhere: str = ELSEWHERE) -> dict[str, bytes]:
             {"charts/mid-1.tgz": chart({"charts/inner-1.tgz": inner}, name="mid")}
         ),
         "behind a second name": stream(
-            described, pax(path="core/harmless.txt"), gnu_name("core/values.schema.json"), member("core/x", schema.encode())
+            described,
+            pax(path="core/harmless.txt"),
+            gnu_name("core/values.schema.json"),
+            member("core/x", schema.encode()),
         ),
         "behind a second name, the other way round": stream(
-            described, gnu_name("core/values.schema.json"), pax(path="core/harmless.txt"), member("core/x", schema.encode())
+            described,
+            gnu_name("core/values.schema.json"),
+            pax(path="core/harmless.txt"),
+            member("core/x", schema.encode()),
         ),
         "behind a name for all": stream(described, pax(tarfile.XGLTYPE, path="core/harmless.txt"), plain),
-        "behind a prefix": stream(described, member("core/values.schema.json", schema.encode(), form=tarfile.GNU_FORMAT)),
+        "behind a prefix": stream(
+            described, member("core/values.schema.json", schema.encode(), form=tarfile.GNU_FORMAT)
+        ),
         "behind dots": archive(description, entry("core/./values.schema.json", schema)),
         "behind two slashes": archive(description, entry("core//values.schema.json", schema)),
         "without a folder": archive(description, entry("/values.schema.json", schema)),
         "in a contiguous file": archive(description, entry("core/values.schema.json", schema, kind=tarfile.CONTTYPE)),
-        "in a file of the old kind": archive(description, entry("core/values.schema.json", schema, kind=tarfile.AREGTYPE)),
+        "in a file of the old kind": archive(
+            description, entry("core/values.schema.json", schema, kind=tarfile.AREGTYPE)
+        ),
         "in a file of no kind": archive(description, entry("core/values.schema.json", schema, kind=b"Z")),
         "twice, the second time harmless": archive(
             description, entry("core/values.schema.json", schema), entry("core/values.schema.json", "{}")
@@ -82,4 +92,4 @@ def hidden_schemas(elsewhere: str = ELSEWHERE) -> dict[str, bytes]:
         "after the end of the archive": stream(described) + stream(plain),
         "with a key written in escapes": chart({"values.schema.json": schema.replace("$ref", "\\u0024\\u0072ef")}),
         "with a key given twice": chart({"values.schema.json": f'{{"$ref": "#", "$ref": {json.dumps(elsewhere)}}}'}),
-    }  # fmt: skip
+    }

@@ -31,9 +31,17 @@ def refused(data: bytes) -> str:
 @pytest.mark.parametrize(
     "kind",
     [
-        tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, b"Z", b"V", b"M", b"D",
+        tarfile.SYMTYPE,
+        tarfile.LNKTYPE,
+        tarfile.CHRTYPE,
+        tarfile.BLKTYPE,
+        tarfile.FIFOTYPE,
+        b"Z",
+        b"V",
+        b"M",
+        b"D",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("name", ["core/a", "core/Chart.yaml", "core/values.schema.json"])
 def test_s10_only_regular_files_are_taken(kind, name):
     refused(archive(DESCRIPTION, entry(name, kind=kind, link="/etc/passwd")))
@@ -42,11 +50,28 @@ def test_s10_only_regular_files_are_taken(kind, name):
 @pytest.mark.parametrize(
     "name",
     [
-        "../a", "..", "core/..", "core/../a", "core/../../../../etc/cron.d/a", "/a", "/etc/passwd", "//a", "core/a/../../b",
-        "core\\a", "..\\a", "C:\\a", "core/a\nb", "core/a\rb", "core/\x1b[2J", "core/a\x7f", "core/\u202egpj.yaml",
-        "core/\u200b", "core/a\tb", "\udcff/a",
+        "../a",
+        "..",
+        "core/..",
+        "core/../a",
+        "core/../../../../etc/cron.d/a",
+        "/a",
+        "/etc/passwd",
+        "//a",
+        "core/a/../../b",
+        "core\\a",
+        "..\\a",
+        "C:\\a",
+        "core/a\nb",
+        "core/a\rb",
+        "core/\x1b[2J",
+        "core/a\x7f",
+        "core/\u202egpj.yaml",
+        "core/\u200b",
+        "core/a\tb",
+        "\udcff/a",
     ],
-)  # fmt: skip
+)
 def test_s10_a_name_that_leads_elsewhere_or_deceives_is_refused(name):
     refused(archive(DESCRIPTION, entry(name, "a: 1")))
 
@@ -71,13 +96,19 @@ BOMBS = {
     "5,001 folders": lambda: archive(*(entry(f"core/{number}", kind=tarfile.DIRTYPE) for number in range(5001))),
     "a packed bomb": lambda: chart({"charts/a-1.tgz": chart({"a": bytes(60 << 20)})}),
     "ten packed charts of 6 MiB": lambda: chart({f"charts/{n}-1.tgz": chart({"a": bytes(6 << 20)}) for n in range(10)}),
-    "charts in charts in charts": lambda: chart({"charts/a-1.tgz": chart({"charts/a-1.tgz": chart({"charts/a-1.tgz": chart()})})}),
+    "charts in charts in charts": lambda: chart(
+        {"charts/a-1.tgz": chart({"charts/a-1.tgz": chart({"charts/a-1.tgz": chart()})})}
+    ),
     "a description of 1 MiB": lambda: chart({"Chart.yaml": CHART_YAML + "#" * (1 << 20)}),
     "a schema of 2 MiB": lambda: chart({"values.schema.json": b" " * (2 << 20)}),
     "more than can be packed": lambda: bytes(MAX_PACKED + 1),
-    "10 GB of holes": lambda: stream(member("core/Chart.yaml", CHART_YAML.encode()), SPARSE, member("core/a", b"1\n0\n10\n" + bytes(505))),
+    "10 GB of holes": lambda: stream(
+        member("core/Chart.yaml", CHART_YAML.encode()), SPARSE, member("core/a", b"1\n0\n10\n" + bytes(505))
+    ),
     "holes in GNU's own way": lambda: stream(member("core/a", b"", tarfile.GNUTYPE_SPARSE, tarfile.GNU_FORMAT)),
-    "a header of 60 MiB": lambda: gzip.compress(tarfile.TarInfo("a").tobuf()[:124] + b"00400000000\0" + bytes(60 << 20)),
+    "a header of 60 MiB": lambda: gzip.compress(
+        tarfile.TarInfo("a").tobuf()[:124] + b"00400000000\0" + bytes(60 << 20)
+    ),
     "a size that is negative": lambda: stream(pax(size="-1"), member("core/a", b"1")),
     "a size of 10 GB": lambda: stream(pax(size=str(10**10)), member("core/a", b"1")),
     "half an archive": lambda: chart({"a": random.Random(1).randbytes(9999)})[:2000],
@@ -87,7 +118,7 @@ BOMBS = {
     "nothing": lambda: b"",
     "zeros": lambda: gzip.compress(bytes(1 << 20)),
     "a million zeros, thirty times": lambda: gzip.compress(bytes(1 << 20)) * 60,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -98,12 +129,24 @@ def test_s10_an_archive_that_grows_or_is_none_is_refused_in_time(name):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "- a", "7", "name: core", "version: 1.0.0", "name: [core]\nversion: 1.0.0", "name: core\nversion: 1.0",
-        "name: core\nversion: null", "name: ''\nversion: 1.0.0", f"name: {'a' * 300}\nversion: 1.0.0", "a: &a [*a, *a]",
-        "{" * 9000, "name: !!python/object/apply:os.system [id]\nversion: 1.0.0", "name: core\nversion: 1" + ":59" * 9999,
-        "\ud800".encode("utf-8", "surrogatepass"), b"\xff\xfe\x00",
+        "",
+        "- a",
+        "7",
+        "name: core",
+        "version: 1.0.0",
+        "name: [core]\nversion: 1.0.0",
+        "name: core\nversion: 1.0",
+        "name: core\nversion: null",
+        "name: ''\nversion: 1.0.0",
+        f"name: {'a' * 300}\nversion: 1.0.0",
+        "a: &a [*a, *a]",
+        "{" * 9000,
+        "name: !!python/object/apply:os.system [id]\nversion: 1.0.0",
+        "name: core\nversion: 1" + ":59" * 9999,
+        "\ud800".encode("utf-8", "surrogatepass"),
+        b"\xff\xfe\x00",
     ],
-)  # fmt: skip
+)
 def test_s10_a_description_that_is_none_is_refused(text):
     refused(chart({"Chart.yaml": text}))
 

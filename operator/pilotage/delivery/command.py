@@ -100,10 +100,11 @@ def error_of(action: HelmAction, ended: Ended) -> HelmError | None:
 def error_of_refusal(action: HelmAction, refusal: ApiError) -> HelmError:
     """What it means that the API server refused us ourselves, in what surrounds Helm's own work. Tried again."""
     until = time.monotonic() + AGAIN_AFTER
+    text = action.redact(refusal.message)
     if isinstance(refusal, Forbidden):
-        return HelmError("Forbidden", f"{refusal.message}. Give {action.account} the right", until)
+        return HelmError("Forbidden", f"{text}. Give {action.account} the right", until)
     reason = "ClusterUnreachable" if isinstance(refusal, Unavailable) else "HelmFailed"
-    return HelmError(reason, refusal.message, until)
+    return HelmError(reason, text, until)
 
 
 def last_words(errors: str) -> str:

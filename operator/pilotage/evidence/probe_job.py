@@ -184,7 +184,7 @@ def _parse(message: str) -> dict[str, ProbeAnswer] | None:
     try:
         results = json.loads(message)["results"]
         return {found["name"]: ProbeAnswer(_text(found.get("value")), _text(found.get("error"))) for found in results}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
