@@ -516,9 +516,10 @@ class MigrationProgress(ApiModel):
     chunks_done: Count = 0
     chunks_total: Count = 0
     rows_per_second: Count = 0
-    eta: Annotated[
-        Timestamp, Field(description="when the last chunk will be done at the speed so far, to the minute")
-    ] | None = None
+    eta: (
+        Annotated[Timestamp, Field(description="when the last chunk will be done at the speed so far, to the minute")]
+        | None
+    ) = None
 
 
 class CheckResult(ApiModel):
