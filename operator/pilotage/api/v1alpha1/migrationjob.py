@@ -317,6 +317,7 @@ class ConflictPolicy(StrEnum):
     FAIL = "Fail"
     KEEP_TARGET = "KeepTarget"
     OVERWRITE = "Overwrite"
+    NEWER_WINS = "NewerWins"
     FILL_NULLS = "FillNulls"
     QUARANTINE = "Quarantine"
 
@@ -324,7 +325,17 @@ class ConflictPolicy(StrEnum):
 class OnConflict(ApiModel):
     """What becomes of a row whose key the target has already, from before or from an earlier object."""
 
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            ("has(self.column) == (has(self.policy) && self.policy == 'NewerWins')", "column goes with NewerWins"),
+        )
+    }
+
     policy: ConflictPolicy = ConflictPolicy.FAIL
+    column: (
+        Annotated[Identifier, Field(description="of NewerWins: the row with the greater value wins; a tie is kept")]
+        | None
+    ) = None
 
 
 class CodeBudget(ApiModel):
@@ -646,6 +657,11 @@ def _fields_problem(found: MigrationObject, before: set[str]) -> str | None:
             return f"object {found.name}, field {field.to}: give exactly one of from, join and value"
         if field.reference and field.reference.object and field.reference.object not in before:
             return f"object {found.name}, field {field.to}: object {field.reference.object} is not listed before it"
+    column = found.on_conflict.column
+    if (found.on_conflict.policy is ConflictPolicy.NEWER_WINS) != (column is not None):
+        return f"object {found.name}: onConflict.column goes with NewerWins, which needs it"
+    if column and column not in {field.to for field in found.fields if field.to not in found.key}:
+        return f"object {found.name}: onConflict.column {column} is none of its fields beside the key"
     return None
 
 
