@@ -79,9 +79,12 @@ SEED ?= $(shell git rev-list --count HEAD)
 test-faults: light-programs ## single faults between operator and API server for MINUTES (8), sampled with SEED
 	$(PYTHON) -m tests.faults sweep --minutes $(MINUTES) --seed $(SEED)
 
+PAIRS ?= 500
 .PHONY: soak-faults
-soak-faults: light-programs ## every single fault (hours); writes its result into docs/reliability.md
+soak-faults: light-programs ## every single fault, PAIRS (500) of them, long outages (many hours); writes into docs/reliability.md
+	$(PYTHON) -m tests.faults run tests/faults/long/*.yaml
 	$(PYTHON) -m tests.faults sweep --seed $(SEED) --document docs/reliability.md
+	$(PYTHON) -m tests.faults sweep --seed $(SEED) --pairs $(PAIRS)
 
 .PHONY: test-mutants
 test-mutants: light-programs ## known bugs put into a copy of the code: do the tests notice? (minutes; not in make test)

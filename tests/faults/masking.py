@@ -16,7 +16,7 @@ RECORD = "helm.sh/release.v1"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 KEPT_METADATA = ("name", "labels", "annotations", "finalizers", "generation")
 # How often it was measured depends on how long it took, and a value's age on when it was read.
-DEPENDS_ON_TIME = re.compile(r"\.(taken|samples|breaches|session|unsettled|rowsPerSecond)$")
+DEPENDS_ON_TIME = re.compile(r"\.(taken|samples|breaches|session|unsettled|rowsPerSecond|eta)$")
 DEPENDS_ON_THE_WAY = re.compile(DEPENDS_ON_TIME.pattern + r"|^deployments/.*([gG]eneration)$")
 # The names of what belongs to one run or one question end in a digest of their owner's uid.
 OF_A_RUN = re.compile(r"((?:-(?:plan|load|report|spec|rollback)|preflight-[a-z0-9]+(?:-[a-z0-9]+)*)-)[0-9a-f]{10}\b")

@@ -79,7 +79,8 @@ def write_summary(run: Run, reference: Reference) -> Iterator[str]:
     """A release's records are counted together: an action that was cut off or failed leaves one, and runs again."""
     made = _without_revisions(counted(run) - _abandoned(run))
     wanted = _without_revisions(reference.counts - _abandoned(reference.runs[0]))
-    repeated = Counter(_without_revision(place) for place in failed_attempts(run.objects))
+    failed = set(failed_attempts(run.objects)) - set(abandoned_inputs(run.objects, run.workload.abandons))
+    repeated = Counter(_without_revision(place) for place in failed)
     for kind, resource, name in sorted(made.keys() | wanted.keys()):
         surplus = made[kind, resource, name] - wanted[kind, resource, name]
         allowed = repeated[resource, name] if kind == "ADDED" else 0
@@ -87,7 +88,8 @@ def write_summary(run: Run, reference: Reference) -> Iterator[str]:
             times = f"{made[kind, resource, name]} times instead of {wanted[kind, resource, name] + allowed}"
             yield f"O2 {resource} {name} was {kind.lower()} {times}"
     # Whoever kills the operator kills all that act at the moment.
-    if repeated.total() > (run.plan.times * MAX_PARALLEL if run.plan else 0):
+    strikes = run.plan.strikes if run.plan else ()
+    if repeated.total() > sum(strike.times for strike in strikes) * MAX_PARALLEL:
         yield f"O2 {repeated.total()} attempts failed, more than were struck"
 
 

@@ -71,7 +71,8 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
     directory.mkdir(parents=True)
     customer = Customer(ground, namespace)
     await ground.make_namespace(namespace)
-    settings = FAST_SWEEP if plan and plan.fault in NEEDS_THE_SWEEP else None
+    strikes = plan.strikes if plan else ()
+    settings = FAST_SWEEP if any(strike.fault in NEEDS_THE_SWEEP for strike in strikes) else None
     supervisor = Supervisor(ground.nursery, namespace, directory, settings)
     upstream = Upstream(ground.upstream.url, ground.upstream.session)
     proxy = FaultProxy(upstream, namespace, kill=supervisor.kill, kill_helm=supervisor.kill_helm)
@@ -90,7 +91,9 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
         await workload.act(customer)
         converged = await customer.until(lambda: workload.converged(customer), patience)
         seconds = time.monotonic() - begun
-        watching = await _watching(proxy, customer, plan)
+        ended = {strike for strike in proxy.fired if strike.fault in ENDS_A_STREAM}
+        # What works without the stream's news would not miss it.
+        watching = await customer.until(lambda: ended <= proxy.reopened, REOPENED_WITHIN)
         quiet = await _quiet(proxy, 20.0)
     finally:
         await supervisor.stop()
@@ -102,7 +105,7 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
         # What converged once must still be so when all is quiet.
         converged=converged and workload.converged(customer),
         quiet=quiet,
-        fired=proxy.fired is not None,
+        fired=plan is not None and proxy.fired.keys() == set(strikes),
         watching=watching,
         seconds=seconds,
         trace=proxy.requests(),
@@ -125,13 +128,6 @@ def leaks_in_files(folders: Iterable[Path]) -> Iterator[str]:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 yield from (f"file {file.relative_to(folder)}: {form}" for form in seen_in(file.read_bytes()))
-
-
-async def _watching(proxy: FaultProxy, customer: Customer, plan: Plan | None) -> bool:
-    """Wait until the stream that the plan ended has a successor; what works without its news would not miss it."""
-    if plan is None or plan.fault not in ENDS_A_STREAM or proxy.fired is None:
-        return True
-    return await customer.until(lambda: proxy.reopened, REOPENED_WITHIN)
 
 
 async def _quiet(proxy: FaultProxy, patience: float) -> bool:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.faults.ground import Ground
@@ -68,7 +68,11 @@ class Sweep:
     def table(self) -> Iterator[tuple[str, Counter[str]]]:
         """Outcomes by fault."""
         for fault in Fault:
-            counts = Counter(result.outcome for result in self.results if result.plan.fault is fault)
+            counts = Counter(
+                result.outcome
+                for result in self.results
+                if any(strike.fault is fault for strike in result.plan.strikes)
+            )
             if counts:
                 yield str(fault), counts
 
@@ -147,10 +151,24 @@ def in_turn(plans: Iterable[Plan], seed: int) -> deque[Plan]:
     return ordered
 
 
+def pairs(plans: Sequence[Plan], seed: int, number: int) -> Iterator[Plan]:
+    """So many runs with two faults each, of one workload, that the seed chooses."""
+    chosen = random.Random(seed)
+    by_workload: dict[str, list[Plan]] = defaultdict(list)
+    for plan in plans:
+        by_workload[plan.workload].append(plan)
+    for _ in range(number):
+        first, second = chosen.sample(by_workload[chosen.choice(sorted(by_workload))], 2)
+        yield replace(first, second=second)
+
+
 async def run_plan(ground: Ground, plan: Plan, reference: Reference) -> Result:
     """Run one plan and judge it."""
     begun = time.monotonic()
-    struck = plan.seconds * plan.times + HELM_PAUSE * (plan.times - 1) + SLOW.get(plan.fault, 0.0)
+    struck = sum(
+        strike.seconds * strike.times + HELM_PAUSE * strike.times + SLOW.get(strike.fault, 0.0)
+        for strike in plan.strikes
+    )
     patience = 2 * reference.seconds + struck + LIVENESS
     try:
         found = await run(ground, WORKLOADS[plan.workload], plan, patience)
@@ -160,15 +178,24 @@ async def run_plan(ground: Ground, plan: Plan, reference: Reference) -> Result:
 
 
 async def sweep(
-    ground: Ground, names: Sequence[str], *, seed: int, minutes: float | None, failures: Path, lanes: int = LANES
+    ground: Ground,
+    names: Sequence[str],
+    *,
+    seed: int,
+    minutes: float | None,
+    failures: Path,
+    lanes: int = LANES,
+    in_pairs: int = 0,
 ) -> Sweep:
     """Run the plans in an order that the seed chooses until the minutes are over; None: until all have run.
 
-    The plan of every violation is written to `failures`, with what the oracles said.
+    in_pairs: not each by itself, but so many pairs of them. The plan of every violation is written to `failures`,
+    with what the oracles said.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     references = await learn(ground, names)
-    waiting = in_turn([plan for name in names for plan in plans_for(name, references[name])], seed)
+    plans = [plan for name in names for plan in plans_for(name, references[name])]
+    waiting = deque(pairs(plans, seed, in_pairs)) if in_pairs else in_turn(plans, seed)
     found = Sweep(planned=len(waiting))
 
     async def lane() -> None:
