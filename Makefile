@@ -66,7 +66,11 @@ test-unit: venv ## unit and simulation tests: no cluster, no database
 
 .PHONY: test-light
 test-light: light-programs ## contract and integration tests on etcd, kube-apiserver and controller-manager
-	$(VENV)/bin/pytest -q -m "light and not embedded"
+	$(VENV)/bin/pytest -q -m "light and not embedded" --ignore tests/attacks
+
+.PHONY: test-attacks
+test-attacks: light-programs ## attacks on the operator, on a real API server too
+	$(PYTHON) -m tests.attacks
 
 MINUTES ?= 8
 SEED ?= $(shell git rev-list --count HEAD)
@@ -99,6 +103,7 @@ test: ## everything, fast checks first
 	$(MAKE) --no-print-directory check
 	$(MAKE) --no-print-directory test-unit
 	$(MAKE) --no-print-directory test-light
+	$(MAKE) --no-print-directory test-attacks
 	$(MAKE) --no-print-directory test-migration
 	$(MAKE) --no-print-directory test-faults
 	$(MAKE) --no-print-directory test-e2e

@@ -71,24 +71,27 @@ CHART = pack(
 
 
 class Ground:
-    """Enter it to get a running cluster; leave it and nothing is left but the directory with the logs."""
+    """Enter it to get a running cluster; leave it and nothing is left but the directory with the logs.
 
-    def __init__(self, directory: Path | None = None) -> None:
+    audit: whether the API server writes its audit log.
+    """
+
+    def __init__(self, directory: Path | None = None, *, audit: bool = False) -> None:
         self._temporary = None if directory else tempfile.TemporaryDirectory(prefix="pilotage-faults-")
         self.directory = directory or Path(self._temporary.name if self._temporary else "")
         self.pods = self.directory / "pods"
-        self._light = LightCluster(self.directory / "cluster", audit=False)
+        self.light = LightCluster(self.directory / "cluster", audit=audit)
         # In a place of its own, for it belongs to another user.
         self._server_folder = tempfile.TemporaryDirectory(prefix="pilotage-postgresql-")
         self._server: PostgreSQL | None = None
         self._one_server = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._light.start)
+        await asyncio.to_thread(self.light.start)
         # Its controllers would rewrite what the simulated kubelet reports.
-        await asyncio.to_thread(self._light.stop_controllers)
-        self.cluster = await connect(str(self._light.kubeconfig))
-        self.upstream = Upstream(self._light.url, self._session())
+        await asyncio.to_thread(self.light.stop_controllers)
+        self.cluster = await connect(str(self.light.kubeconfig))
+        self.upstream = Upstream(self.light.url, self._session())
         await self._install()
         self.history = History(self.upstream)
         await self.history.start()
@@ -106,7 +109,7 @@ class Ground:
         await self.history.stop()
         await self.upstream.session.close()
         await self.cluster.close()
-        await asyncio.to_thread(self._light.stop)
+        await asyncio.to_thread(self.light.stop)
         if self._server:
             await asyncio.to_thread(self._server.stop, "immediate")
             await asyncio.to_thread(self._server_folder.cleanup)
@@ -114,7 +117,7 @@ class Ground:
             self._temporary.cleanup()
 
     def _session(self) -> aiohttp.ClientSession:
-        document = yaml.safe_load(self._light.kubeconfig.read_text())
+        document = yaml.safe_load(self.light.kubeconfig.read_text())
         cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
         tls = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
         client = self.directory / "client.pem"
@@ -167,14 +170,14 @@ class Ground:
 
         A watch that was open before is told 410: the store no longer has what it asks for, nor the new server's cache.
         """
-        await asyncio.to_thread(self._light.kill_api_server)
-        store = aiohttp.UnixConnector(path=str(self._light.etcd_socket))
+        await asyncio.to_thread(self.light.kill_api_server)
+        store = aiohttp.UnixConnector(path=str(self.light.etcd_socket))
         async with aiohttp.ClientSession("http://localhost", connector=store) as session:
             async with session.post("/v3/kv/range", json={"key": "AA=="}) as answer:
                 revision = (await answer.json(content_type=None))["header"]["revision"]
             async with session.post("/v3/kv/compaction", json={"revision": revision, "physical": True}) as answer:
                 answer.raise_for_status()
-        await asyncio.to_thread(self._light.restart_api_server)
+        await asyncio.to_thread(self.light.restart_api_server)
 
     async def make_namespace(self, namespace: str) -> None:
         """Namespace, account, rights and chart of one customer; returns when the rights hold."""

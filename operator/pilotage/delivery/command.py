@@ -81,6 +81,8 @@ def error_of(action: HelmAction, ended: Ended) -> HelmError | None:
     """What the end of the process means, None for success. The release's record may say more."""
     if ended.code == 0:
         return None
+    if ended.exceeded in {"memory", "output"}:
+        return HelmError("ChartLimit", f"helm was stopped: it exceeded its limit of {ended.exceeded}")
     text = "helm did not end in time" if ended.late else last_words(action.redact(ended.errors))
     if ended.code < 0 and not ended.late:
         return HelmError("HelmKilled", f"helm was killed by signal {-ended.code}", time.monotonic() + AGAIN_AFTER)
@@ -98,10 +100,11 @@ def error_of(action: HelmAction, ended: Ended) -> HelmError | None:
 def error_of_refusal(action: HelmAction, refusal: ApiError) -> HelmError:
     """What it means that the API server refused us ourselves, in what surrounds Helm's own work. Tried again."""
     until = time.monotonic() + AGAIN_AFTER
+    text = action.redact(refusal.message)
     if isinstance(refusal, Forbidden):
-        return HelmError("Forbidden", f"{refusal.message}. Give {action.account} the right", until)
+        return HelmError("Forbidden", f"{text}. Give {action.account} the right", until)
     reason = "ClusterUnreachable" if isinstance(refusal, Unavailable) else "HelmFailed"
-    return HelmError(reason, refusal.message, until)
+    return HelmError(reason, text, until)
 
 
 def last_words(errors: str) -> str:

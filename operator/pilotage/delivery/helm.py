@@ -52,6 +52,7 @@ class HelmEngine:
         self._scratch = scratch
         self._access = access
         self._slots = asyncio.Semaphore(processes)
+        self._renderings = asyncio.Semaphore(processes)
         self._acting: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._errors: dict[tuple[str, str, str, str], HelmError] = {}
         self._decoded: dict[str, tuple[str, Revision]] = {}
@@ -68,7 +69,11 @@ class HelmEngine:
         """The release's records in ascending order."""
         labels = f"owner=helm,name={release}"
         secrets = await self._cluster.list(SECRETS, namespace, labels=labels, acting_as=account)
-        return sorted(secrets, key=lambda secret: int(secret["metadata"]["labels"].get("version", "0")))
+        try:
+            return sorted(secrets, key=lambda secret: int(secret["metadata"]["labels"]["version"]))
+        except (KeyError, ValueError) as error:
+            msg = f"release {release}: a record's label `version` is missing or no number"
+            raise ValueError(msg) from error
 
     def _decode(self, secret: Mapping[str, Any], *, newest: bool) -> Revision:
         uid, version = secret["metadata"]["uid"], f"{secret['metadata']['resourceVersion']}/{newest}"
@@ -85,7 +90,7 @@ class HelmEngine:
         """The names of the releases whose records carry the Implementation's label."""
         labels = f"owner=helm,{IMPLEMENTATION_LABEL}={implementation}"
         secrets = await self._cluster.list(SECRETS, namespace, labels=labels, acting_as=account)
-        return sorted({secret["metadata"]["labels"]["name"] for secret in secrets})
+        return sorted({name for secret in secrets if (name := secret["metadata"]["labels"].get("name"))})
 
     def acting(self, namespace: str, release: str) -> bool:
         """Whether a child of ours acts on the release at this moment, or waits for its slot."""
@@ -250,17 +255,21 @@ class HelmEngine:
             self._helm, "template", release, str(chart.path), "--namespace", namespace, "--values", "-",
             "--include-crds", "--no-hooks",
         ]  # fmt: skip
-        ended = await run(
-            command,
-            environment=child_environment(self._scratch),
-            stdin=json.dumps(values, ensure_ascii=False).encode(),
-            timeout=TEMPLATE_TIMEOUT,
-            cpu_seconds=15,
-        )
+        async with self._renderings:
+            ended = await run(
+                command,
+                environment=child_environment(self._scratch),
+                stdin=json.dumps(values, ensure_ascii=False).encode(),
+                timeout=TEMPLATE_TIMEOUT,
+                cpu_seconds=15,
+            )
+        if ended.exceeded or ended.code < 0:
+            limit = ended.exceeded or "processor time"
+            text = f"the chart's templates were stopped: they exceeded their limit of {limit}; look for an endless loop"
+            raise ChartError("ChartLimit", text)
         if ended.code != 0:
-            text = "the chart's templates did not end in time" if ended.late else last_words(redact(ended.errors))
             reason = "ValuesInvalid" if SCHEMA_REFUSAL in ended.errors else "ChartInvalid"
-            raise ChartError("ChartLimit" if ended.late or ended.code < 0 else reason, text)
+            raise ChartError(reason, last_words(redact(ended.errors)))
         try:
             return parse_manifests(ended.output.decode())
         except ValueError as error:

@@ -47,7 +47,8 @@ class ReleaseState(StrEnum):
 
 @dataclass(frozen=True)
 class Revision:
-    """One record of a release. `input` and `attempt` are the labels that our action put on it.
+    """One record of a release. `input`, `attempt` and `owner` are the labels that our action put on it; the owner is
+    the Implementation's name.
 
     `manifests` are the objects that were rendered, hooks left out; only the newest record is read for them.
     """
@@ -59,6 +60,7 @@ class Revision:
     version: str = ""
     input: str = ""
     attempt: str = ""
+    owner: str = ""
     last_deployed: datetime | None = None
     manifests: tuple[Mapping[str, Any], ...] = ()
 

@@ -129,6 +129,7 @@ class Room:
             "metadata": {
                 "name": f"{name}-0", "namespace": "huasheng", "uid": f"p{name}",
                 "resourceVersion": str(self.cluster.version), "labels": {"batch.kubernetes.io/job-name": name},
+                "ownerReferences": [{"uid": job["metadata"]["uid"]}],
             },
             "status": {"phase": phase, "containerStatuses": [{"name": "migrate", "ready": True, "state": state}]},
         }  # fmt: skip

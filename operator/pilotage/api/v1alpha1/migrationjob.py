@@ -64,6 +64,15 @@ class FileFormat(StrEnum):
 class VolumeSource(ApiModel):
     """Files on a PersistentVolumeClaim of the namespace."""
 
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "!has(self.path) || !self.path.split('/').exists(part, part == '..')",
+                "path may not lead out of the volume",
+            )
+        )
+    }
+
     claim_name: ObjectName
     path: Annotated[RelativePath, Field(description="folder on the volume; default: its root")] | None = None
 
