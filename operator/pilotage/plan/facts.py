@@ -66,13 +66,17 @@ class MigrationFacts:
 
 @dataclass(frozen=True)
 class CheckFacts:
-    """An AcceptanceCheck as it stands in the cluster. Without `modules` it covers all of its Implementation."""
+    """An AcceptanceCheck as it stands in the cluster. Without `modules` it covers all of its Implementation.
+
+    `terms` are what people agree on: gate, metrics with their targets, the stable run.
+    """
 
     name: str
     gate: str
     implementation: str
     modules: tuple[str, ...] = ()
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    terms: Mapping[str, Any] = field(default_factory=dict)
 
     def covers(self, module: str) -> bool:
         """Whether the check speaks of that module."""

@@ -21,6 +21,7 @@ from pilotage.api.v1alpha1.implementation import (
     NextAction,
     Phase,
 )
+from pilotage.api.v1alpha1.project import ContactRole
 from pilotage.plan.conditions import (
     Progress,
     Standing,
@@ -31,7 +32,7 @@ from pilotage.plan.conditions import (
     timestamp,
 )
 from pilotage.plan.dag import assign_waves, find_cycle, spell_cycle
-from pilotage.plan.facts import ImplementationFacts, Problem
+from pilotage.plan.facts import CheckFacts, ImplementationFacts, Problem
 from pilotage.plan.graph import build_graph
 from pilotage.plan.module import (
     BROKEN_STATES,
@@ -49,6 +50,7 @@ from pilotage.plan.module import (
     since,
 )
 from pilotage.plan.reasons import Reason
+from pilotage.plan.scope import Scope, assess_scope, declares_scope, scope_status
 from pilotage.plan.waves import Turn, take_turns
 
 PREFLIGHT_AGAIN = timedelta(seconds=30)
@@ -97,8 +99,14 @@ def decide(facts: ImplementationFacts) -> Decision:
         module.name: assess_module(module, facts, histories[module.name], spec.rollout.on_failure)
         for module in spec.modules
     }
+    scope = assess_scope(spec, facts.body["metadata"].get("uid", ""), _own_checks(facts))
     turn = take_turns(
-        spec.modules, waves, views, max_parallel=spec.rollout.max_parallel, hold=_hold(spec, facts, problem)
+        spec.modules,
+        waves,
+        views,
+        max_parallel=spec.rollout.max_parallel,
+        hold=_hold(spec, facts, problem),
+        held_back=_held_back(scope, histories),
     )
     removed = _removed(spec, facts, problem)
     standing = _standing(spec, facts, problem, turn)
@@ -106,7 +114,7 @@ def decide(facts: ImplementationFacts) -> Decision:
         _module_status(module, waves[module.name], before.get(module.name), facts, histories[module.name], turn)
         for module in spec.modules
     ]
-    status = _status(spec, facts, problem, turn, standing, modules)
+    status = _status(spec, facts, problem, turn, standing, modules, scope, previous)
     return Decision(
         status=status,
         actions=(*turn.actions, *removed),
@@ -118,12 +126,30 @@ def decide(facts: ImplementationFacts) -> Decision:
 def _cycle(spec: ImplementationSpec, facts: ImplementationFacts, waves: Mapping[str, int]) -> Problem | None:
     mine = facts.body["metadata"]["name"]
     migrations = {name: found for name, found in facts.migrations.items() if found.implementation == mine}
-    checks = {name: found for name, found in facts.checks.items() if found.implementation == mine}
-    cycle = find_cycle(build_graph(spec.modules, waves, migrations, checks))
+    cycle = find_cycle(build_graph(spec.modules, waves, migrations, _own_checks(facts)))
     if cycle is None:
         return None
     text = f"these wait for each other, so nothing can start: {spell_cycle(cycle)}. Remove one of the dependencies"
     return Problem(Reason.DEPENDENCY_CYCLE, text)
+
+
+def _own_checks(facts: ImplementationFacts) -> dict[str, CheckFacts]:
+    mine = facts.body["metadata"]["name"]
+    return {name: found for name, found in facts.checks.items() if found.implementation == mine}
+
+
+def _held_back(scope: Scope, histories: Mapping[str, ModuleHistory]) -> dict[str, tuple[str, str]]:
+    """Modules that wait for the scope: those that were never live. Fixes of live ones still flow."""
+    if not scope.problems:
+        return {}
+    hold = Reason.SCOPE_INCOMPLETE, _scope_text(scope)
+    return {name: hold for name, history in histories.items() if history.last_good is None}
+
+
+def _scope_text(scope: Scope) -> str:
+    first, others = scope.problems[0], len(scope.problems) - 1
+    more = f" (and {others} more: status.scope.problems)" if others else ""
+    return f"{first.field}: {first.message}{more}"
 
 
 def _hold(spec: ImplementationSpec, facts: ImplementationFacts, problem: Problem | None) -> tuple[str, str] | None:
@@ -199,6 +225,8 @@ def _phase(spec: ImplementationSpec, facts: ImplementationFacts, problem: Proble
     if all(state in LIVE_STATES for state in states):
         return Phase.HYPERCARE
     started = any(state is not ModuleState.PENDING for state in states)
+    if not started and any(view.reason == Reason.SCOPE_INCOMPLETE for view in turn.views.values()):
+        return Phase.REQUIREMENTS
     if problem or (not started and (facts.assessment_pending or not turn.actions)):
         return Phase.CONFIGURING if started else Phase.PLANNING
     if ModuleState.CONFIGURING in states or not started:
@@ -242,13 +270,18 @@ def _status(
     turn: Turn,
     standing: Standing,
     modules: list[ModuleStatus],
+    scope: Scope,
+    previous: ImplementationStatus,
 ) -> dict[str, Any]:
     body = facts.body
     generation = body["metadata"].get("generation", 0)
     annotations = body["metadata"].get("annotations") or {}
     live = sum(view.state in LIVE_STATES for view in turn.views.values())
-    actions = _next_actions(facts, standing, turn)
+    actions = [*_scope_actions(spec, scope), *_next_actions(facts, standing, turn)][:20]
     wanted = [*standing_conditions(standing), _environment_condition(facts)]
+    declared = declares_scope(spec)
+    if declared:
+        wanted.append(_scope_condition(scope))
     if live == len(spec.modules):
         wanted.append(
             condition(ConditionType.LIVE, status=True, reason=Reason.ALL_LIVE, message="every module is live")
@@ -264,6 +297,7 @@ def _status(
         modules=modules,
         next_actions=actions,
         assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
+        scope=scope_status(spec, scope, previous.scope, agreed=not scope.problems, now=facts.now) if declared else None,
         last_handled_retry_at=annotations.get(RETRY_AT),
         last_handled_reconcile_at=annotations.get(RECONCILE_AT),
     ).to_manifest() | {
@@ -283,6 +317,18 @@ def _environment_condition(facts: ImplementationFacts) -> dict[str, Any]:
         return condition(ConditionType.ENVIRONMENT_READY, status=False, reason=Reason.PREFLIGHT_PENDING, message=text)
     text = f"{len(facts.assessment)} preflight checks passed"
     return condition(ConditionType.ENVIRONMENT_READY, status=True, reason="PreflightPassed", message=text)
+
+
+def _scope_condition(scope: Scope) -> dict[str, Any]:
+    kind = ConditionType.SCOPE_BASELINED
+    if scope.problems:
+        return condition(kind, status=False, reason=Reason.SCOPE_INCOMPLETE, message=_scope_text(scope))
+    return condition(kind, status=True, reason=Reason.SCOPE_BASELINED, message="every requirement is complete")
+
+
+def _scope_actions(spec: ImplementationSpec, scope: Scope) -> list[NextAction]:
+    who = next((found.name for found in spec.contacts if found.role is ContactRole.PROJECT_MANAGER), "ProjectManager")
+    return [NextAction(who=who, what=f"complete the scope: {_scope_text(scope)}")] if scope.problems else []
 
 
 def _next_actions(facts: ImplementationFacts, standing: Standing, turn: Turn) -> list[NextAction]:

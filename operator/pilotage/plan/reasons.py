@@ -28,6 +28,8 @@ class Reason:
     WAVE_STOPPED: Final = "WaveStopped"
     MUTEX_HELD: Final = "MutexHeld"
     MAX_PARALLEL: Final = "MaxParallelReached"
+    SCOPE_INCOMPLETE: Final = "ScopeIncomplete"
+    SCOPE_BASELINED: Final = "ScopeBaselined"
     PREFLIGHT_PENDING: Final = "PreflightPending"
     PREFLIGHT_FAILED: Final = "PreflightFailed"
     DEPENDENCY_CYCLE: Final = "DependencyCycle"

@@ -146,5 +146,6 @@ def observe_checks(context: Context, namespace: str, modules: Mapping[str, Modul
             implementation=(spec.get("implementationRef") or {}).get("name", ""),
             modules=covered,
             verdicts=verdicts,
+            terms={field: spec[field] for field in ("gate", "modules", "metrics", "stableRun") if field in spec},
         )
     return found

@@ -24,6 +24,7 @@ from pilotage.api.v1alpha1.common import (
     list_set,
     validations,
 )
+from pilotage.api.v1alpha1.project import Contact, Goal, Requirement, ScopeStatus
 
 MAX_MODULES = 100
 MAX_DEPENDENCIES = 16
@@ -241,6 +242,13 @@ class ImplementationSpec(ApiModel):
         default="pilotage-deployer", description="every change in the namespace is made as this account"
     )
     deletion_policy: DeletionPolicy = DeletionPolicy.ORPHAN
+    contacts: Annotated[list[Contact], Field(max_length=64, json_schema_extra=list_map("id"))] = Field(
+        default=[], description="the people of the project; everything else refers to the id"
+    )
+    goals: Annotated[list[Goal], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})] = []
+    requirements: Annotated[list[Requirement], Field(max_length=300, json_schema_extra=list_map("id"))] = Field(
+        default=[], description="what the customer needs; while one is incomplete no module starts for the first time"
+    )
     connections: Annotated[list[Connection], Field(max_length=32, json_schema_extra=list_map("name"))] = []
     environment: Environment = Environment()
     values: Values = Field(default={}, description="shared by all modules; string leaves may hold [[ expressions ]]")
@@ -254,6 +262,7 @@ class ImplementationSpec(ApiModel):
 class Phase(StrEnum):
     """Where the project as a whole stands; derived from its modules, never a cursor."""
 
+    REQUIREMENTS = "Requirements"
     PLANNING = "Planning"
     CONFIGURING = "Configuring"
     MIGRATING = "Migrating"
@@ -371,6 +380,7 @@ class ImplementationStatus(ApiModel):
         list[NextAction], Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = []
     assessment: Assessment | None = None
+    scope: ScopeStatus | None = None
     last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
     last_handled_reconcile_at: Annotated[str, Field(max_length=100)] | None = None
     conditions: Conditions = []
