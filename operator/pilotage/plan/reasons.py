@@ -30,6 +30,8 @@ class Reason:
     MAX_PARALLEL: Final = "MaxParallelReached"
     SCOPE_INCOMPLETE: Final = "ScopeIncomplete"
     SCOPE_BASELINED: Final = "ScopeBaselined"
+    AWAITING_APPROVAL: Final = "AwaitingApproval"
+    GATE_REJECTED: Final = "GateRejected"
     PREFLIGHT_PENDING: Final = "PreflightPending"
     PREFLIGHT_FAILED: Final = "PreflightFailed"
     DEPENDENCY_CYCLE: Final = "DependencyCycle"

@@ -24,7 +24,16 @@ from pilotage.api.v1alpha1.common import (
     list_set,
     validations,
 )
-from pilotage.api.v1alpha1.project import Contact, Goal, Requirement, ScopeStatus
+from pilotage.api.v1alpha1.project import (
+    MAX_GATES,
+    Contact,
+    GateSpec,
+    GateStatus,
+    Goal,
+    Profile,
+    Requirement,
+    ScopeStatus,
+)
 
 MAX_MODULES = 100
 MAX_DEPENDENCIES = 16
@@ -238,6 +247,12 @@ class ImplementationSpec(ApiModel):
     }
 
     customer: Customer
+    profile: Profile | None = Field(
+        default=None, description="which gates persons decide; without it every gate opens by its conditions alone"
+    )
+    gates: Annotated[list[GateSpec], Field(max_length=7, json_schema_extra=list_map("name"))] = Field(
+        default=[], description="what is spelled out here overrides the profile"
+    )
     service_account_name: ObjectName = Field(
         default="pilotage-deployer", description="every change in the namespace is made as this account"
     )
@@ -365,6 +380,8 @@ class NextAction(ApiModel):
     who: Annotated[str, Field(max_length=200)]
     what: Annotated[str, Field(max_length=2048)]
     command: Annotated[str, Field(max_length=1024)] | None = None
+    since: Timestamp | None = None
+    due: Timestamp | None = None
 
 
 class ImplementationStatus(ApiModel):
@@ -381,6 +398,9 @@ class ImplementationStatus(ApiModel):
     ] = []
     assessment: Assessment | None = None
     scope: ScopeStatus | None = None
+    gates: Annotated[
+        list[GateStatus], Field(max_length=MAX_GATES, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = Field(default=[], description="gates that persons decide; those that are not decided first")
     last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
     last_handled_reconcile_at: Annotated[str, Field(max_length=100)] | None = None
     conditions: Conditions = []

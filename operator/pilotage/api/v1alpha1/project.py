@@ -1,4 +1,4 @@
-"""What a project agrees on before anything is installed: its people, its goals, its requirements."""
+"""What a project agrees on besides its modules: its people, its goals, its requirements, and who decides what."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pilotage.api.v1alpha1.common import ApiModel, DnsLabel, Text, Timestamp, Title, list_set
+from pilotage.api.v1alpha1.common import ApiModel, DnsLabel, Duration, Text, Timestamp, Title, list_map, list_set
 
 RequirementId = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Digest = Annotated[str, Field(max_length=80)]
+MAX_BLOCKER = 160
+MAX_GATES = 128
 
 
 class ContactRole(StrEnum):
@@ -36,6 +38,9 @@ class Contact(ApiModel):
     id: DnsLabel
     role: ContactRole
     name: Title
+    subject: (
+        Annotated[str, Field(min_length=1, max_length=512, description="the person's user name in this cluster")] | None
+    ) = None
 
 
 class Goal(ApiModel):
@@ -139,4 +144,123 @@ class ScopeStatus(ApiModel):
     baseline: Baseline | None = None
     changes: Annotated[
         list[ScopeChange], Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = Field(default=[], description="the newest of them")
+
+
+class Profile(StrEnum):
+    """Presets of the gates that persons decide."""
+
+    LIGHT = "Light"
+    STANDARD = "Standard"
+    STRICT = "Strict"
+
+
+class GateName(StrEnum):
+    """The gates that a person can be asked to decide, in the order in which a project meets them."""
+
+    SCOPE_BASELINED = "ScopeBaselined"
+    DATA_RECONCILED = "DataReconciled"
+    CONFIGURATION_READY = "ConfigurationReady"
+    PRELIMINARY_ACCEPTED = "PreliminaryAccepted"
+    GO_LIVE_APPROVED = "GoLiveApproved"
+    STABLE_RUN_COMPLETE = "StableRunComplete"
+    FINAL_ACCEPTED = "FinalAccepted"
+
+
+class DecidedBy(StrEnum):
+    """Whether a gate opens by its conditions alone, or needs the sign-offs of persons."""
+
+    PERSON = "Person"
+    AUTOMATIC = "Automatic"
+
+
+class Per(StrEnum):
+    """What one decision about a gate is about."""
+
+    WAVE = "Wave"
+    MODULE = "Module"
+    PROJECT = "Project"
+
+
+class RequiredRole(ApiModel):
+    """A role of which one contact has to approve."""
+
+    role: ContactRole
+
+
+class GateSpec(ApiModel):
+    """How a gate differs from the profile's preset."""
+
+    name: GateName
+    decided_by: DecidedBy = DecidedBy.PERSON
+    requires: Annotated[
+        list[RequiredRole],
+        Field(max_length=8, json_schema_extra=list_map("role"), description="default: the gate's usual parties"),
+    ] = []
+    valid_for: (
+        Annotated[Duration, Field(description="how long an approval may wait to be used; GoLiveApproved: 72h")] | None
+    ) = None
+    per: Annotated[Per, Field(description="ScopeBaselined is always of the Project")] | None = None
+    escalate_after: Annotated[
+        Duration, Field(description="how long a decision may be waited for before the Sponsor is named too")
+    ] = "5d"
+
+
+class GateState(StrEnum):
+    """Where a gate stands. Approved and Waived let through; Stale and Expired ask for new sign-offs."""
+
+    NOT_READY = "NotReady"
+    OPEN = "Open"
+    APPROVED = "Approved"
+    REJECTED = "Rejected"
+    WAIVED = "Waived"
+    STALE = "Stale"
+    EXPIRED = "Expired"
+
+
+class Trust(StrEnum):
+    """How sure it is that the contact decided: recorded by the person, by somebody else with a document, or neither."""
+
+    VERIFIED = "Verified"
+    WITNESSED = "Witnessed"
+    ASSERTED = "Asserted"
+
+
+class GateDecision(ApiModel):
+    """One sign-off about the present digest. `counts` says whether the gate heeds it."""
+
+    sign_off: Annotated[str, Field(max_length=253)]
+    by: DnsLabel
+    decision: Annotated[str, Field(max_length=40)]
+    trust: Trust
+    at: Timestamp
+    counts: bool
+    note: Annotated[str, Field(max_length=200)] | None = None
+
+
+class GateStatus(ApiModel):
+    """One gate of the project, of a wave or of a module, as it stands."""
+
+    name: GateName
+    wave: int | None = None
+    module: DnsLabel | None = None
+    state: GateState
+    since: Timestamp
+    digest: Digest
+    message: Annotated[str, Field(max_length=500)] = ""
+    overdue: bool = False
+    missing: Annotated[
+        list[ContactRole],
+        Field(max_length=8, json_schema_extra=list_set(), description="roles that have not approved this digest yet"),
+    ] = []
+    blockers: Annotated[
+        list[Annotated[str, Field(max_length=MAX_BLOCKER)]],
+        Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    waived: Annotated[
+        list[Annotated[str, Field(max_length=MAX_BLOCKER)]],
+        Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    decisions: Annotated[
+        list[GateDecision], Field(max_length=10, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = Field(default=[], description="the newest of them")
