@@ -243,6 +243,10 @@ REFUSED = {
         migration(source={}),
         "give exactly one source: volume, configMap or connection",
     ),
+    "a path that leads out of the volume": (
+        migration(source={"volume": {"claimName": "legacy", "path": "../other"}}),
+        "path may not lead out of the volume",
+    ),
     "the consistency of a file": (
         migration(source={"configMap": {"name": "legacy"}, "consistency": "Freeze"}),
         "consistency goes with connection",
