@@ -28,6 +28,7 @@ from pilotage.plan.module import release_name
 from pilotage.reconcile.actions import attempt_of
 from pilotage.reconcile.context import Context, deployer
 from pilotage.reconcile.inputs import Inputs
+from pilotage.reconcile.policy import policy_since
 from pilotage.reconcile.preflight import assess_environment
 from pilotage.reconcile.workloads import observe_health
 
@@ -59,6 +60,7 @@ async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> 
         assessment, pending = await assess_environment(context, body, spec, inputs, account)
     wanted = {release_name(name, module) for module in spec.modules}
     removed: Sequence[ReleaseFacts] = ()
+    sign_offs = observe_sign_offs(context, namespace, name)
     if not inputs.problem:
         removed = await context.rollout.releases.of_implementation(context, key, account, fresh=fresh)
     return ImplementationFacts(
@@ -71,7 +73,8 @@ async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> 
         modules=dict(zip([m.name for m in spec.modules], modules, strict=True)),
         migrations=migrations,
         checks=checks,
-        sign_offs=observe_sign_offs(context, namespace, name),
+        sign_offs=sign_offs,
+        policy_since=await policy_since(context.cluster) if sign_offs else None,
         removed_releases=tuple(release for release in removed if release.name not in wanted),
     )
 
