@@ -28,6 +28,7 @@ from pilotage.kube.resources import (
     JOBS,
     MIGRATION_JOBS,
     PODS,
+    SIGN_OFFS,
     STATEFUL_SETS,
     Resource,
 )
@@ -51,7 +52,7 @@ logger = logging.getLogger("pilotage")
 
 OWN_KINDS = (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS)
 HELM_KINDS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
-WATCHED = (*OWN_KINDS, *HELM_KINDS, JOBS, PODS)
+WATCHED = (*OWN_KINDS, SIGN_OFFS, *HELM_KINDS, JOBS, PODS)
 SELECTORS = {
     **{f"{kind.plural}.{kind.group}": "app.kubernetes.io/managed-by=Helm" for kind in HELM_KINDS},
     "jobs.batch": "app.kubernetes.io/managed-by in (Helm,pilotage)",

@@ -38,6 +38,7 @@ CASES: Final = {
     "S33": "metrics without bound",
     "S35": "one object stops the operator",
     "S38": "another chart than the one reviewed",
+    "S40": "decision forged, borrowed, edited, deleted or gone around",
 }
 """Case and what is tried."""
 
@@ -48,6 +49,5 @@ NOT_YET: Final = {
     "S36": "there is no admission webhook",
     "S37": "finalizers: the simulation and the faults cover deletion (tests/simulation, workload delete)",
     "S39": "images and dependencies are not scanned or signed yet",
-    "S40": "there are no approvals yet",
 }
 """Case and why there is no attack on it."""

@@ -41,6 +41,10 @@ class Ground:
             "apply", "--server-side", "--validate=strict", "--dry-run=server", "-f", "-", *arguments, body=body
         )
 
+    def create(self, body: Any, user: str) -> subprocess.CompletedProcess[str]:
+        """As that user, and for trial only."""
+        return self.kubectl("create", "--dry-run=server", "-f", "-", f"--as={user}", body=body)
+
     def helm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         home = str(self.folder)
         folders = dict.fromkeys(("HELM_CONFIG_HOME", "HELM_CACHE_HOME", "HELM_DATA_HOME"), home)

@@ -111,7 +111,7 @@ def test_the_service_monitor_is_made_when_asked_for(render):
 
 
 def test_the_kinds_can_be_left_to_somebody_else(render):
-    assert len([item for item in render() if item["kind"] == "CustomResourceDefinition"]) == 3
+    assert len([item for item in render() if item["kind"] == "CustomResourceDefinition"]) == 4
     assert not [item for item in render("crds.install=false") if item["kind"] == "CustomResourceDefinition"]
 
 
@@ -155,6 +155,7 @@ def installed(tmp_path_factory, helm):
     [
         ("watch", "implementations.pilotage.dev", ["-A"]),
         ("update", "migrationjobs.pilotage.dev", ["-n", "huasheng", "--subresource=status"]),
+        ("watch", "signoffs.pilotage.dev", ["-A"]),
         ("watch", "deployments.apps", ["-A"]),
         ("watch", "jobs.batch", ["-A"]),
         ("watch", "pods", ["-A"]),
@@ -178,6 +179,7 @@ def test_the_operator_may_do_its_work(installed, verb, resource, where):
     ("verb", "resource", "where"),
     [
         ("get", "secrets", ["-n", "huasheng"]),
+        ("create", "signoffs.pilotage.dev", ["-n", "huasheng"]),
         ("list", "secrets", ["-n", "pilotage-system"]),
         ("create", "jobs.batch", ["-n", "huasheng"]),
         ("delete", "pods", ["-n", "huasheng"]),

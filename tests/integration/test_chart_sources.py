@@ -12,6 +12,7 @@ import pytest
 
 from e2e.cluster.places import BINARIES
 from pilotage.api.v1alpha1.implementation import ChartSource
+from pilotage.delivery.archive import inspect_archive
 from pilotage.delivery.chart import PULL_AGAIN_AFTER, ChartError, ChartFetcher
 from pilotage.kube.resources import SECRETS
 from tests.support.clock import VirtualClock
@@ -64,7 +65,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 async def test_a_chart_is_pulled_from_a_registry_by_version(place):
     found = await place.fetch(oci=place.oci, version="1.2.3", digest=DIGEST)
     assert (found.name, found.version, found.digest) == ("core", "1.2.3", DIGEST)
-    assert found.path.read_bytes() == ARCHIVE
+    assert found.path.read_bytes() == inspect_archive(ARCHIVE).data
 
 
 async def test_a_chart_is_pulled_from_a_registry_by_the_digest_of_its_manifest(place):

@@ -128,6 +128,24 @@ def target_object(**fields: Any) -> dict[str, Any]:
     }
 
 
+def sign_off(name: str = "wang-goes-live", **spec: Any) -> dict[str, Any]:
+    """The smallest SignOff, with these fields."""
+    return {
+        "apiVersion": "pilotage.dev/v1alpha1",
+        "kind": "SignOff",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "implementationRef": {"name": "erp"},
+            "gate": "GoLiveApproved",
+            "decision": "Approve",
+            "digest": "5891b5b522d5",
+            "by": "wang",
+            "recordedBy": "wang",
+            **spec,
+        },
+    }
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_kind_has_an_example_that_is_taken_and_read_as_it_was_written(server, example):
     written = list(yaml.safe_load_all((REPOSITORY / example).read_text(encoding="utf-8")))
@@ -156,7 +174,9 @@ def test_a_new_object_says_that_nobody_has_looked_at_it(server, smallest):
     assert server.read(body["kind"], "fresh")["status"] == {"observedGeneration": -1}
 
 
-@pytest.mark.parametrize("smallest", [implementation(), check(), migration()], ids=lambda body: body["kind"])
+@pytest.mark.parametrize(
+    "smallest", [implementation(), check(), migration(), sign_off()], ids=lambda body: body["kind"]
+)
 def test_an_unknown_field_is_refused_with_its_name(server, smallest):
     body = {**smallest, "spec": {**smallest["spec"], "wavez": 3}}
     assert "wavez" in server.refusal(body)
@@ -170,6 +190,7 @@ def test_a_name_that_could_not_become_a_label_is_refused(server, smallest):
 
 CHART = {"oci": "oci://example.com/core", "version": "1.0.0"}
 STABLE = {"required": "30d"}
+NEVER_EDITED = "a SignOff is never edited: create another one"
 
 REFUSED = {
     "a dependency on a module that is not there": (
@@ -274,6 +295,20 @@ REFUSED = {
         migration(reconcile=[{"name": "rows", "object": "suppliers", "type": "RowCount"}]),
         "reconcile names an object that is not in spec.objects",
     ),
+    "a decision about two things": (sign_off(wave=1, module="core"), "about a wave or about a module, not both"),
+    "a rejection without a reason": (sign_off(decision="Reject"), "a Reject needs a reason"),
+    "conditions of no approval": (
+        sign_off(decision="ApproveWithConditions"),
+        "punchList and the decision ApproveWithConditions go together",
+    ),
+    "a waiver of nothing": (
+        sign_off(decision="Waive", reason="-", expires="2027-01-01T00:00:00Z"),
+        "waives and the decision Waive go together",
+    ),
+    "a waiver that never expires": (
+        sign_off(decision="Waive", reason="-", waives=["module core: not ready"]),
+        "a Waive needs a reason and the time when it expires",
+    ),
 }
 
 
@@ -295,8 +330,16 @@ def test_every_rule_has_a_case_that_breaks_it():
     messages = {
         message for path in (REPOSITORY / "crds").glob("*.yaml") for message in rules(yaml.safe_load(path.read_text()))
     }
-    told = [words for _body, words in REFUSED.values()]
+    told = [NEVER_EDITED, *(words for _body, words in REFUSED.values())]
     assert {message for message in messages if not any(words in message for words in told)} == set()
+
+
+def test_a_sign_off_is_never_edited_but_may_be_labelled(server):
+    assert server.apply(sign_off("first")).returncode == 0
+    assert NEVER_EDITED in server.refusal(sign_off("first", digest="aaaaaaaaaaaa"))
+    labelled = sign_off("first")
+    labelled["metadata"]["labels"] = {"customer": "huasheng"}
+    assert server.apply(labelled).returncode == 0
 
 
 def test_the_longest_release_name_is_taken(server):

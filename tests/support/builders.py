@@ -93,6 +93,7 @@ def a_check(
         implementation=fields.pop("implementation", "erp"),
         modules=tuple(modules),
         verdicts=verdicts,
+        terms=fields.pop("terms", {}),
     )
 
 

@@ -21,6 +21,7 @@ from pilotage.kube.resources import (
     PODS,
     SECRETS,
     SERVICE_ACCOUNTS,
+    SIGN_OFFS,
     Resource,
 )
 from pilotage.kube.store import Key, Store
@@ -39,7 +40,7 @@ from tests.support.world import World, Write
 
 NAMESPACE = "huasheng"
 KEY = Key(IMPLEMENTATIONS.plural, NAMESPACE, "erp")
-WATCHED = (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS, DEPLOYMENTS, JOBS, PODS)
+WATCHED = (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS, SIGN_OFFS, DEPLOYMENTS, JOBS, PODS)
 BACKOFF = 0.1
 RESYNC = 600.0
 

@@ -16,3 +16,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
+
+{{/* Rules of everybody who decides on gates. */}}
+{{- define "pilotage.deciding" -}}
+- apiGroups: [pilotage.dev]
+  resources: [implementations, migrationjobs, acceptancechecks, signoffs]
+  verbs: [get, list, watch]
+- apiGroups: [pilotage.dev]
+  resources: [signoffs]
+  verbs: [create]
+- apiGroups: [pilotage.dev]
+  resources: [implementations]
+  verbs:
+    - approve-scopebaselined
+    - approve-datareconciled
+    - approve-configurationready
+    - approve-preliminaryaccepted
+    - approve-goliveapproved
+    - approve-stableruncomplete
+    - approve-finalaccepted
+{{- end }}

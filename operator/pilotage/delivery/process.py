@@ -120,10 +120,12 @@ async def _tell(process: asyncio.subprocess.Process, stdin: bytes) -> None:
 async def _hear(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None) -> bytes:
     """What comes out of it; the process is killed when that is more than MAX_OUTPUT."""
     heard = bytearray()
-    while stream and len(heard) <= MAX_OUTPUT and (part := await stream.read(65536)):
-        heard += part
-    if len(heard) > MAX_OUTPUT:
-        _kill(process)
+    # Also to the end of what is thrown away: with something unread in its pipes a process is never seen to end.
+    while stream and (part := await stream.read(65536)):
+        if len(heard) <= MAX_OUTPUT:
+            heard += part
+        if len(heard) > MAX_OUTPUT:
+            _kill(process)
     return bytes(heard)
 
 

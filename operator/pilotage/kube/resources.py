@@ -48,6 +48,7 @@ class Resource:
 
 
 IMPLEMENTATIONS: Final = Resource(GROUP, VERSION, "implementations", "Implementation")
+SIGN_OFFS: Final = Resource(GROUP, VERSION, "signoffs", "SignOff")
 MIGRATION_JOBS: Final = Resource(GROUP, VERSION, "migrationjobs", "MigrationJob")
 ACCEPTANCE_CHECKS: Final = Resource(GROUP, VERSION, "acceptancechecks", "AcceptanceCheck")
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
@@ -65,6 +66,16 @@ NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 STORAGE_CLASSES: Final = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
+VALIDATING_ADMISSION_POLICIES: Final = Resource(
+    "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", namespaced=False
+)
+VALIDATING_ADMISSION_POLICY_BINDINGS: Final = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicybindings",
+    "ValidatingAdmissionPolicyBinding",
+    namespaced=False,
+)
 CUSTOM_RESOURCE_DEFINITIONS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from pilotage.api.v1alpha1.implementation import AssessmentCheck
+from pilotage.api.v1alpha1.signoff import SignOffSpec
 from pilotage.plan.acceptance import Verdict
 from pilotage.plan.delivery import ReleaseFacts
 from pilotage.plan.health import Health
@@ -52,7 +53,7 @@ class ModuleFacts:
 
 @dataclass(frozen=True)
 class MigrationFacts:
-    """A MigrationJob as it stands in the cluster."""
+    """A MigrationJob as it stands in the cluster, with the digests of its certificate and its rehearsal's."""
 
     name: str
     module: str
@@ -62,17 +63,33 @@ class MigrationFacts:
     ended_badly: bool = False
     message: str = ""
     depends_on: tuple[str, ...] = ()
+    certificate: str = ""
+    rehearsal: str = ""
+
+
+@dataclass(frozen=True)
+class SignOffFacts:
+    """A SignOff as it stands in the cluster. `at` is when the API server took it."""
+
+    name: str
+    uid: str
+    at: datetime
+    spec: SignOffSpec
 
 
 @dataclass(frozen=True)
 class CheckFacts:
-    """An AcceptanceCheck as it stands in the cluster. Without `modules` it covers all of its Implementation."""
+    """An AcceptanceCheck as it stands in the cluster. Without `modules` it covers all of its Implementation.
+
+    `terms` are what people agree on: gate, metrics with their targets, the stable run.
+    """
 
     name: str
     gate: str
     implementation: str
     modules: tuple[str, ...] = ()
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    terms: Mapping[str, Any] = field(default_factory=dict)
 
     def covers(self, module: str) -> bool:
         """Whether the check speaks of that module."""
@@ -81,7 +98,10 @@ class CheckFacts:
 
 @dataclass(frozen=True)
 class ImplementationFacts:
-    """Everything that one pass over an Implementation knows."""
+    """Everything that one pass over an Implementation knows.
+
+    `policy_since`: since when admission proves who records a sign-off; None where it does not.
+    """
 
     body: Mapping[str, Any]
     now: datetime
@@ -92,5 +112,7 @@ class ImplementationFacts:
     modules: Mapping[str, ModuleFacts] = field(default_factory=dict)
     migrations: Mapping[str, MigrationFacts] = field(default_factory=dict)
     checks: Mapping[str, CheckFacts] = field(default_factory=dict)
+    sign_offs: tuple[SignOffFacts, ...] = ()
+    policy_since: datetime | None = None
     removed_releases: tuple[ReleaseFacts, ...] = ()
     namespace_terminating: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from pilotage.api.v1alpha1.implementation import (
     NextAction,
     Phase,
 )
+from pilotage.api.v1alpha1.project import MAX_GATES, ContactRole, GateName, GateState
 from pilotage.plan.conditions import (
     Progress,
     Standing,
@@ -31,7 +32,9 @@ from pilotage.plan.conditions import (
     timestamp,
 )
 from pilotage.plan.dag import assign_waves, find_cycle, spell_cycle
-from pilotage.plan.facts import ImplementationFacts, Problem
+from pilotage.plan.facts import CheckFacts, ImplementationFacts, Problem
+from pilotage.plan.gate_report import gate_actions, gate_conditions
+from pilotage.plan.gates import Gate, Project, closed_gates, decide_gates, gate_text, shown
 from pilotage.plan.graph import build_graph
 from pilotage.plan.module import (
     BROKEN_STATES,
@@ -49,6 +52,7 @@ from pilotage.plan.module import (
     since,
 )
 from pilotage.plan.reasons import Reason
+from pilotage.plan.scope import Scope, assess_scope, declares_scope, scope_status
 from pilotage.plan.waves import Turn, take_turns
 
 PREFLIGHT_AGAIN = timedelta(seconds=30)
@@ -93,12 +97,21 @@ def decide(facts: ImplementationFacts) -> Decision:
         )
         for module in spec.modules
     }
+    scope = assess_scope(spec, facts.body["metadata"].get("uid", ""), _own_checks(facts))
+    gates = decide_gates(Project(spec, facts, waves, histories, scope, _own_checks(facts), previous.gates))
     views = {
-        module.name: assess_module(module, facts, histories[module.name], spec.rollout.on_failure)
+        module.name: assess_module(
+            module, facts, histories[module.name], spec.rollout.on_failure, closed_gates(gates, module.name)
+        )
         for module in spec.modules
     }
     turn = take_turns(
-        spec.modules, waves, views, max_parallel=spec.rollout.max_parallel, hold=_hold(spec, facts, problem)
+        spec.modules,
+        waves,
+        views,
+        max_parallel=spec.rollout.max_parallel,
+        hold=_hold(spec, facts, problem),
+        held_back=_held_back(scope, gates, histories),
     )
     removed = _removed(spec, facts, problem)
     standing = _standing(spec, facts, problem, turn)
@@ -106,11 +119,11 @@ def decide(facts: ImplementationFacts) -> Decision:
         _module_status(module, waves[module.name], before.get(module.name), facts, histories[module.name], turn)
         for module in spec.modules
     ]
-    status = _status(spec, facts, problem, turn, standing, modules)
+    status = _status(spec, facts, problem, turn, standing, modules, scope, gates, previous)
     return Decision(
         status=status,
         actions=(*turn.actions, *removed),
-        again=_again(facts, turn),
+        again=_again(facts, turn, gates),
         finalizer=spec.deletion_policy is DeletionPolicy.UNINSTALL and not facts.namespace_terminating,
     )
 
@@ -118,12 +131,43 @@ def decide(facts: ImplementationFacts) -> Decision:
 def _cycle(spec: ImplementationSpec, facts: ImplementationFacts, waves: Mapping[str, int]) -> Problem | None:
     mine = facts.body["metadata"]["name"]
     migrations = {name: found for name, found in facts.migrations.items() if found.implementation == mine}
-    checks = {name: found for name, found in facts.checks.items() if found.implementation == mine}
-    cycle = find_cycle(build_graph(spec.modules, waves, migrations, checks))
+    cycle = find_cycle(build_graph(spec.modules, waves, migrations, _own_checks(facts)))
     if cycle is None:
         return None
     text = f"these wait for each other, so nothing can start: {spell_cycle(cycle)}. Remove one of the dependencies"
     return Problem(Reason.DEPENDENCY_CYCLE, text)
+
+
+def _own_checks(facts: ImplementationFacts) -> dict[str, CheckFacts]:
+    mine = facts.body["metadata"]["name"]
+    return {name: found for name, found in facts.checks.items() if found.implementation == mine}
+
+
+def _held_back(
+    scope: Scope, gates: Sequence[Gate], histories: Mapping[str, ModuleHistory]
+) -> dict[str, tuple[str, str]]:
+    """Modules that wait for the scope: those that were never live. Fixes of live ones still flow."""
+    hold = _scope_hold(scope, gates)
+    return {name: hold for name, history in histories.items() if history.last_good is None} if hold else {}
+
+
+def _scope_hold(scope: Scope, gates: Sequence[Gate]) -> tuple[str, str] | None:
+    """Why the scope is not agreed on: by the persons who decide it, else by its own completeness."""
+    gate = next((found for found in gates if found.rule.name is GateName.SCOPE_BASELINED), None)
+    if gate is None:
+        return (Reason.SCOPE_INCOMPLETE, _scope_text(scope)) if scope.problems else None
+    if gate.passed:
+        return None
+    if scope.problems and gate.status.state is GateState.NOT_READY:
+        return Reason.SCOPE_INCOMPLETE, _scope_text(scope)
+    rejected = gate.status.state is GateState.REJECTED
+    return Reason.GATE_REJECTED if rejected else Reason.AWAITING_APPROVAL, gate_text(gate)
+
+
+def _scope_text(scope: Scope) -> str:
+    first, others = scope.problems[0], len(scope.problems) - 1
+    more = f" (and {others} more: status.scope.problems)" if others else ""
+    return f"{first.field}: {first.message}{more}"
 
 
 def _hold(spec: ImplementationSpec, facts: ImplementationFacts, problem: Problem | None) -> tuple[str, str] | None:
@@ -199,6 +243,9 @@ def _phase(spec: ImplementationSpec, facts: ImplementationFacts, problem: Proble
     if all(state in LIVE_STATES for state in states):
         return Phase.HYPERCARE
     started = any(state is not ModuleState.PENDING for state in states)
+    before = {Reason.SCOPE_INCOMPLETE, Reason.AWAITING_APPROVAL, Reason.GATE_REJECTED}
+    if not started and any(view.reason in before for view in turn.views.values()):
+        return Phase.REQUIREMENTS
     if problem or (not started and (facts.assessment_pending or not turn.actions)):
         return Phase.CONFIGURING if started else Phase.PLANNING
     if ModuleState.CONFIGURING in states or not started:
@@ -242,13 +289,26 @@ def _status(
     turn: Turn,
     standing: Standing,
     modules: list[ModuleStatus],
+    scope: Scope,
+    gates: Sequence[Gate],
+    previous: ImplementationStatus,
 ) -> dict[str, Any]:
     body = facts.body
     generation = body["metadata"].get("generation", 0)
     annotations = body["metadata"].get("annotations") or {}
     live = sum(view.state in LIVE_STATES for view in turn.views.values())
-    actions = _next_actions(facts, standing, turn)
+    actions = [
+        *_scope_actions(spec, scope),
+        *gate_actions(gates, spec, facts),
+        *_next_actions(facts, standing, turn),
+    ][:20]
     wanted = [*standing_conditions(standing), _environment_condition(facts)]
+    hold = _scope_hold(scope, gates)
+    by_person = {gate.rule.name for gate in gates}
+    declared = declares_scope(spec) or GateName.SCOPE_BASELINED in by_person
+    if declared and GateName.SCOPE_BASELINED not in by_person:
+        wanted.append(_scope_condition(scope))
+    wanted += gate_conditions(gates)
     if live == len(spec.modules):
         wanted.append(
             condition(ConditionType.LIVE, status=True, reason=Reason.ALL_LIVE, message="every module is live")
@@ -264,6 +324,8 @@ def _status(
         modules=modules,
         next_actions=actions,
         assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
+        scope=scope_status(spec, scope, previous.scope, agreed=hold is None, now=facts.now) if declared else None,
+        gates=shown(gates, MAX_GATES),
         last_handled_retry_at=annotations.get(RETRY_AT),
         last_handled_reconcile_at=annotations.get(RECONCILE_AT),
     ).to_manifest() | {
@@ -285,6 +347,18 @@ def _environment_condition(facts: ImplementationFacts) -> dict[str, Any]:
     return condition(ConditionType.ENVIRONMENT_READY, status=True, reason="PreflightPassed", message=text)
 
 
+def _scope_condition(scope: Scope) -> dict[str, Any]:
+    kind = ConditionType.SCOPE_BASELINED
+    if scope.problems:
+        return condition(kind, status=False, reason=Reason.SCOPE_INCOMPLETE, message=_scope_text(scope))
+    return condition(kind, status=True, reason=Reason.SCOPE_BASELINED, message="every requirement is complete")
+
+
+def _scope_actions(spec: ImplementationSpec, scope: Scope) -> list[NextAction]:
+    who = next((found.name for found in spec.contacts if found.role is ContactRole.PROJECT_MANAGER), "ProjectManager")
+    return [NextAction(who=who, what=f"complete the scope: {_scope_text(scope)}")] if scope.problems else []
+
+
 def _next_actions(facts: ImplementationFacts, standing: Standing, turn: Turn) -> list[NextAction]:
     name, namespace = facts.body["metadata"]["name"], facts.body["metadata"]["namespace"]
     retry = f"kubectl -n {namespace} annotate --overwrite implementation {name} {RETRY_AT}=$(date +%s)"
@@ -302,10 +376,11 @@ def _next_actions(facts: ImplementationFacts, standing: Standing, turn: Turn) ->
     return found[:20]
 
 
-def _again(facts: ImplementationFacts, turn: Turn) -> timedelta | None:
+def _again(facts: ImplementationFacts, turn: Turn, gates: Sequence[Gate]) -> timedelta | None:
     if any(view.advances for view in turn.views.values()):
         return AT_ONCE
     soonest = [view.due_in for view in turn.views.values() if view.due_in is not None]
+    soonest += [gate.again - facts.now for gate in gates if gate.again is not None]
     if any(view.state in {ModuleState.CONFIGURING, ModuleState.UNHEALTHY} for view in turn.views.values()):
         soonest.append(IN_PROGRESS_AGAIN)
     if facts.assessment_pending or any(check.result is AssessmentResult.FAIL for check in facts.assessment):

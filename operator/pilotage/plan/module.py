@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -82,6 +82,15 @@ class ModuleHistory:
     last_good: LastGood | None = None
 
 
+@dataclass(frozen=True)
+class ClosedGate:
+    """A gate that waits for a person and holds the module in the state `at`."""
+
+    at: ModuleState
+    reason: str
+    message: str
+
+
 def release_name(implementation: str, module: ModuleSpec) -> str:
     """The Helm release's name: IMPLEMENTATION-MODULE unless the module says otherwise."""
     return module.release_name or f"{implementation}-{module.name}"
@@ -100,9 +109,13 @@ def module_history(previous: ModuleStatus | None, facts: ModuleFacts, *, same_ge
 
 
 def assess_module(
-    spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory, on_failure: OnFailure
+    spec: ModuleSpec,
+    facts: ImplementationFacts,
+    history: ModuleHistory,
+    on_failure: OnFailure,
+    closed: Sequence[ClosedGate] = (),
 ) -> ModuleView:
-    """The module's standing by its release, its health, its migrations and its checks, in this order."""
+    """The module's standing by its release, its health, its migrations, its checks and the `closed` gates."""
     module = facts.modules[spec.name]
     if module.problem:
         return _without_input(module, history)
@@ -142,7 +155,7 @@ def assess_module(
             )
             return ModuleView(ModuleState.ROLLED_BACK, Reason.ROLLED_BACK, message, stuck=True)
         case _:
-            return _in_sync(spec, facts, history, on_failure)
+            return _in_sync(spec, facts, history, on_failure, closed)
 
 
 def _without_input(module: ModuleFacts, history: ModuleHistory) -> ModuleView:
@@ -154,7 +167,13 @@ def _without_input(module: ModuleFacts, history: ModuleHistory) -> ModuleView:
     return ModuleView(state, problem.reason, problem.message, stuck=True)
 
 
-def _in_sync(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory, on_failure: OnFailure) -> ModuleView:
+def _in_sync(
+    spec: ModuleSpec,
+    facts: ImplementationFacts,
+    history: ModuleHistory,
+    on_failure: OnFailure,
+    closed: Sequence[ClosedGate],
+) -> ModuleView:
     module = facts.modules[spec.name]
     release = module.release
     if release is None:
@@ -163,10 +182,14 @@ def _in_sync(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistor
     newest = release.revisions[-1]
     if module.health is not Health.CURRENT:
         return _unhealthy(spec, facts, history, on_failure, newest)
-    target, reason, message, stuck = _gates(spec, facts, history)
+    target, reason, message, stuck = automatic_target(spec, facts, history)
+    for gate in closed:
+        if RANK[gate.at] < RANK[target]:
+            target, reason, message, stuck = gate.at, gate.reason, gate.message, False
     if RANK[target] > RANK[history.reached]:
         following = PATH[RANK[history.reached] + 1]
-        if following is ModuleState.MIGRATING and not _migrations(spec, facts, history):
+        migrates = target is ModuleState.MIGRATING or _migrations(spec, facts, history)
+        if following is ModuleState.MIGRATING and not migrates:
             following = ModuleState.VERIFYING
         stays = following is target
         return ModuleView(
@@ -220,7 +243,9 @@ def _failed(
     return ModuleView(ModuleState.FAILED, reason, message, stuck=True, acting=module.job_active)
 
 
-def _gates(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory) -> tuple[ModuleState, str, str, bool]:
+def automatic_target(
+    spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory
+) -> tuple[ModuleState, str, str, bool]:
     """The furthest state that migrations and checks allow, and what holds it there."""
     for name in _migrations(spec, facts, history):
         if found := _migration_hold(spec, facts, name):

@@ -36,10 +36,12 @@ def take_turns(
     *,
     max_parallel: int,
     hold: tuple[str, str] | None,
+    held_back: Mapping[str, tuple[str, str]],
 ) -> Turn:
     """Choose the actions that may start, in the order of wave and list, and say of the others what they wait for.
 
-    `hold` is a reason and message that stops every new action (suspension, preflight). Unlocking repairs what was
+    `hold` is a reason and message that stops every new action (suspension, preflight); `held_back` has those of
+    single modules whose installation or upgrade waits. Unlocking repairs what was
     cut off, so nothing but `hold` stops it; a rollback only waits for its mutex.
     """
     present = open_wave(waves, views)
@@ -53,6 +55,8 @@ def take_turns(
         if view.wants is None:
             continue
         obstacle = hold or _obstacle(module, view.wants, waves, views, present, broken)
+        if obstacle is None and view.wants.kind in {ActionKind.INSTALL, ActionKind.UPGRADE}:
+            obstacle = held_back.get(module.name)
         if obstacle is None and module.mutex and held.get(module.mutex, module.name) != module.name:
             obstacle = (Reason.MUTEX_HELD, f"mutex {module.mutex} is held by module {held[module.mutex]}")
         counts = view.wants.kind is not ActionKind.UNLOCK

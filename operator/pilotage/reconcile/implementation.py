@@ -8,6 +8,7 @@ from typing import Any
 
 from pilotage.api.v1alpha1.common import FINALIZER
 from pilotage.api.v1alpha1.implementation import ModuleState
+from pilotage.api.v1alpha1.project import GateState
 from pilotage.kube.client import NotFound
 from pilotage.kube.resources import IMPLEMENTATIONS
 from pilotage.kube.store import Key
@@ -20,6 +21,8 @@ from pilotage.reconcile.events import emit
 from pilotage.reconcile.observe import observe
 
 logger = logging.getLogger(__name__)
+
+TROUBLED = frozenset({GateState.REJECTED, GateState.STALE, GateState.EXPIRED})
 
 
 async def reconcile(context: Context, key: Key) -> float | None:
@@ -87,6 +90,11 @@ async def _tell_transitions(
         if module.get("message"):
             text += f": {module['message']}"
         await emit(context, body, f"Module{state}", text, warning=troubled)
+    gates = {_gate_name(gate): gate["state"] for gate in before.get("gates") or []}
+    for gate in status.get("gates") or []:
+        name, state = _gate_name(gate), gate["state"]
+        if gates.get(name, GateState.NOT_READY) != state:
+            await emit(context, body, f"Gate{state}", f"gate {name}: {gate['message']}", warning=state in TROUBLED)
     if before.get("phase") != status.get("phase") and status.get("phase"):
         await emit(context, body, f"Phase{status['phase']}", f"phase {before.get('phase', 'new')} → {status['phase']}")
     stalled = _stalled_reason(status)
@@ -96,6 +104,11 @@ async def _tell_transitions(
     logger.info(
         "status written", extra={"phase": status.get("phase"), "live": status.get("live"), "at": str(facts.now)}
     )
+
+
+def _gate_name(gate: Mapping[str, Any]) -> str:
+    place = f"wave {gate['wave']}" if "wave" in gate else f"module {gate['module']}" if "module" in gate else ""
+    return f"{gate['name']} of {place}" if place else str(gate["name"])
 
 
 def _stalled_reason(status: Mapping[str, Any]) -> str | None:

@@ -10,9 +10,11 @@ from pilotage.api.v1alpha1.acceptancecheck import Gate
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL, RETRY_AT
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleSpec
 from pilotage.api.v1alpha1.migrationjob import RunKind
-from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS, MIGRATION_JOBS, NAMESPACES
+from pilotage.api.v1alpha1.signoff import SignOffSpec
+from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS, MIGRATION_JOBS, NAMESPACES, SIGN_OFFS
 from pilotage.kube.store import Key
 from pilotage.plan.acceptance import gate_verdict
+from pilotage.plan.conditions import parse_timestamp
 from pilotage.plan.delivery import ReleaseFacts
 from pilotage.plan.facts import (
     CheckFacts,
@@ -20,11 +22,13 @@ from pilotage.plan.facts import (
     MigrationFacts,
     ModuleFacts,
     Problem,
+    SignOffFacts,
 )
 from pilotage.plan.module import release_name
 from pilotage.reconcile.actions import attempt_of
 from pilotage.reconcile.context import Context, deployer
 from pilotage.reconcile.inputs import Inputs
+from pilotage.reconcile.policy import policy_since
 from pilotage.reconcile.preflight import assess_environment
 from pilotage.reconcile.workloads import observe_health
 
@@ -56,6 +60,7 @@ async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> 
         assessment, pending = await assess_environment(context, body, spec, inputs, account)
     wanted = {release_name(name, module) for module in spec.modules}
     removed: Sequence[ReleaseFacts] = ()
+    sign_offs = observe_sign_offs(context, namespace, name)
     if not inputs.problem:
         removed = await context.rollout.releases.of_implementation(context, key, account, fresh=fresh)
     return ImplementationFacts(
@@ -68,6 +73,8 @@ async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> 
         modules=dict(zip([m.name for m in spec.modules], modules, strict=True)),
         migrations=migrations,
         checks=checks,
+        sign_offs=sign_offs,
+        policy_since=await policy_since(context.cluster) if sign_offs else None,
         removed_releases=tuple(release for release in removed if release.name not in wanted),
     )
 
@@ -142,6 +149,8 @@ def observe_migrations(context: Context, namespace: str) -> dict[str, MigrationF
             ended_badly=phase in {"Rejected", "Failed", "Paused"} or stalled,
             message=ready,
             depends_on=tuple(needed["name"] for needed in spec.get("dependsOn") or []),
+            certificate=status.get("certificateDigest") or "",
+            rehearsal=(status.get("rehearsal") or {}).get("certificateDigest", ""),
         )
     return found
 
@@ -162,5 +171,21 @@ def observe_checks(context: Context, namespace: str, modules: Mapping[str, Modul
             implementation=(spec.get("implementationRef") or {}).get("name", ""),
             modules=covered,
             verdicts=verdicts,
+            terms={field: spec[field] for field in ("gate", "modules", "metrics", "stableRun") if field in spec},
         )
     return found
+
+
+def observe_sign_offs(context: Context, namespace: str, implementation: str) -> tuple[SignOffFacts, ...]:
+    """The sign-offs that name this Implementation, oldest first."""
+    found = [
+        SignOffFacts(
+            name=body["metadata"]["name"],
+            uid=body["metadata"]["uid"],
+            at=parse_timestamp(body["metadata"]["creationTimestamp"]),
+            spec=SignOffSpec.model_validate(body["spec"]),
+        )
+        for body in context.store.list(SIGN_OFFS, namespace)
+        if body["spec"]["implementationRef"]["name"] == implementation
+    ]
+    return tuple(sorted(found, key=lambda sign_off: (sign_off.at, sign_off.name)))

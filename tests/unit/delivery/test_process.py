@@ -48,6 +48,13 @@ async def test_a_process_that_says_too_much_is_killed_before_it_fills_our_memory
     assert len(ended.output) < 2 * MAX_OUTPUT
 
 
+async def test_a_process_that_says_too_much_at_once_is_seen_to_end():
+    """With a large pipe so much is unread when the limit is passed that nothing more is taken from the pipe."""
+    words = "import fcntl, os\nfcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20)\nwhile True: os.write(1, bytes(1 << 20))"
+    ended = await run([sys.executable, "-c", words], environment=environment(), timeout=60)
+    assert (ended.exceeded, ended.code) == ("output", -signal.SIGKILL)
+
+
 async def test_a_process_that_takes_too_much_memory_gets_none():
     script = f"print(len(bytes({MEMORY} // 4))); bytes({MEMORY})"
     ended = await run([sys.executable, "-c", script], environment=environment(), timeout=60)

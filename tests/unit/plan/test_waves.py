@@ -56,7 +56,7 @@ def scenes(draw: st.DrawFn) -> Scene:
 
 
 def turn(scene: Scene, hold: tuple[str, str] | None = None):
-    return take_turns(scene.modules, scene.waves, scene.views, max_parallel=scene.limit, hold=hold)
+    return take_turns(scene.modules, scene.waves, scene.views, max_parallel=scene.limit, hold=hold, held_back={})
 
 
 @given(scenes())
@@ -149,5 +149,5 @@ def test_an_unlock_waits_for_nobody() -> None:
     busy = ModuleView(ModuleState.CONFIGURING, acting=True)
     locked = ModuleView(ModuleState.CONFIGURING, wants=Action(ActionKind.UNLOCK, "erp-b", "b"), acting=True)
     modules = [ModuleSpec.model_validate(a_module(name)) for name in "ab"]
-    found = take_turns(modules, {"a": 1, "b": 1}, {"a": busy, "b": locked}, max_parallel=1, hold=None)
+    found = take_turns(modules, {"a": 1, "b": 1}, {"a": busy, "b": locked}, max_parallel=1, hold=None, held_back={})
     assert [action.kind for action in found.actions] == [ActionKind.UNLOCK]

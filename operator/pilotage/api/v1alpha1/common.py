@@ -127,4 +127,5 @@ class ConditionType:
     RECONCILING: Final = "Reconciling"
     STALLED: Final = "Stalled"
     ENVIRONMENT_READY: Final = "EnvironmentReady"
+    SCOPE_BASELINED: Final = "ScopeBaselined"
     LIVE: Final = "Live"

@@ -24,6 +24,16 @@ from pilotage.api.v1alpha1.common import (
     list_set,
     validations,
 )
+from pilotage.api.v1alpha1.project import (
+    MAX_GATES,
+    Contact,
+    GateSpec,
+    GateStatus,
+    Goal,
+    Profile,
+    Requirement,
+    ScopeStatus,
+)
 
 MAX_MODULES = 100
 MAX_DEPENDENCIES = 16
@@ -237,10 +247,23 @@ class ImplementationSpec(ApiModel):
     }
 
     customer: Customer
+    profile: Profile | None = Field(
+        default=None, description="which gates persons decide; without it every gate opens by its conditions alone"
+    )
+    gates: Annotated[list[GateSpec], Field(max_length=7, json_schema_extra=list_map("name"))] = Field(
+        default=[], description="what is spelled out here overrides the profile"
+    )
     service_account_name: ObjectName = Field(
         default="pilotage-deployer", description="every change in the namespace is made as this account"
     )
     deletion_policy: DeletionPolicy = DeletionPolicy.ORPHAN
+    contacts: Annotated[list[Contact], Field(max_length=64, json_schema_extra=list_map("id"))] = Field(
+        default=[], description="the people of the project; everything else refers to the id"
+    )
+    goals: Annotated[list[Goal], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})] = []
+    requirements: Annotated[list[Requirement], Field(max_length=300, json_schema_extra=list_map("id"))] = Field(
+        default=[], description="what the customer needs; while one is incomplete no module starts for the first time"
+    )
     connections: Annotated[list[Connection], Field(max_length=32, json_schema_extra=list_map("name"))] = []
     environment: Environment = Environment()
     values: Values = Field(default={}, description="shared by all modules; string leaves may hold [[ expressions ]]")
@@ -254,6 +277,7 @@ class ImplementationSpec(ApiModel):
 class Phase(StrEnum):
     """Where the project as a whole stands; derived from its modules, never a cursor."""
 
+    REQUIREMENTS = "Requirements"
     PLANNING = "Planning"
     CONFIGURING = "Configuring"
     MIGRATING = "Migrating"
@@ -356,6 +380,8 @@ class NextAction(ApiModel):
     who: Annotated[str, Field(max_length=200)]
     what: Annotated[str, Field(max_length=2048)]
     command: Annotated[str, Field(max_length=1024)] | None = None
+    since: Timestamp | None = None
+    due: Timestamp | None = None
 
 
 class ImplementationStatus(ApiModel):
@@ -371,6 +397,10 @@ class ImplementationStatus(ApiModel):
         list[NextAction], Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = []
     assessment: Assessment | None = None
+    scope: ScopeStatus | None = None
+    gates: Annotated[
+        list[GateStatus], Field(max_length=MAX_GATES, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = Field(default=[], description="gates that persons decide; those that are not decided first")
     last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
     last_handled_reconcile_at: Annotated[str, Field(max_length=100)] | None = None
     conditions: Conditions = []

@@ -1,0 +1,94 @@
+"""Gates that persons decide, in the simulated world: any order of events, and a crash at every write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage.kube.resources import IMPLEMENTATIONS, SIGN_OFFS
+from tests.simulation.test_rollout import MODULES, a_project, the_spec
+from tests.support.simulation import Simulation
+
+PEOPLE = [
+    {"id": "wang", "role": "CustomerLead", "name": "王强"},
+    {"id": "li", "role": "ProjectManager", "name": "李敏"},
+    {"id": "zhao", "role": "Operations", "name": "赵云"},
+]
+THE_SPEC = the_spec(profile="Standard", contacts=PEOPLE)
+ROLES = {person["role"]: person["id"] for person in PEOPLE}
+
+
+def open_gates(simulation: Simulation) -> list[dict[str, Any]]:
+    return [gate for gate in simulation.status()["gates"] if gate["state"] in {"Open", "Stale", "Expired"}]
+
+
+async def sign(simulation: Simulation, gate: dict[str, Any]) -> None:
+    """Every party that is still missing approves what the status shows."""
+    for role in gate["missing"]:
+        place = {key: gate[key] for key in ("wave", "module") if key in gate}
+        spec = {
+            "implementationRef": {"name": "erp"},
+            "gate": gate["name"],
+            "decision": "Approve",
+            "digest": gate["digest"][7:19],
+            "by": ROLES[role],
+            "recordedBy": ROLES[role],
+            **place,
+        }
+        name = "-".join([gate["name"].lower(), *map(str, place.values()), ROLES[role], gate["digest"][7:15]])
+        await simulation.create(SIGN_OFFS, name, spec)
+
+
+async def sign_everything(simulation: Simulation) -> list[str]:
+    """The gates that were signed, in order, until none is open."""
+    signed = []
+    for _ in range(20):
+        await simulation.settle(horizon=30.0)
+        if not open_gates(simulation):
+            return signed
+        gate = open_gates(simulation)[0]
+        signed.append(f"{gate['name']} {gate.get('wave', '')}".strip())
+        await sign(simulation, gate)
+    return signed
+
+
+WAVES = ["GoLiveApproved 1", "GoLiveApproved 2", "GoLiveApproved 3"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_project_stops_at_every_gate_and_ends_accepted_once_all_are_signed(seed: int) -> None:
+    simulation = await a_project(Simulation(seed), objects=[(IMPLEMENTATIONS, "erp", THE_SPEC)])
+    signed = await sign_everything(simulation)
+    assert signed == ["ScopeBaselined", *WAVES, "FinalAccepted"]
+    assert simulation.violations == []
+    assert set(simulation.states().values()) == {"Accepted"}
+    assert simulation.status()["phase"] == "Closed"
+    assert [write for write in simulation.world.no_ops if write[0] == "status"] == []
+
+
+@pytest.mark.parametrize("crash_at", range(1, 60, 7))
+async def test_a_crash_at_any_write_neither_loses_a_decision_nor_asks_twice(crash_at: int) -> None:
+    simulation = Simulation(crash_at, crash_at=crash_at, crash_after=bool(crash_at % 2))
+    await a_project(simulation, objects=[(IMPLEMENTATIONS, "erp", THE_SPEC)])
+    assert await sign_everything(simulation) == ["ScopeBaselined", *WAVES, "FinalAccepted"]
+    assert set(simulation.states().values()) == {"Accepted"}
+
+
+async def test_nothing_is_installed_while_the_scope_is_not_signed() -> None:
+    simulation = await a_project(Simulation(1), objects=[(IMPLEMENTATIONS, "erp", THE_SPEC)])
+    await simulation.settle()
+    assert set(simulation.states().values()) == {"Pending"}
+    assert simulation.revisions("erp-core") == []
+    assert simulation.status()["phase"] == "Requirements"
+
+
+async def test_an_implementation_that_is_made_anew_under_the_same_name_asks_again() -> None:
+    only = the_spec(MODULES[0], profile="Standard", contacts=PEOPLE)
+    simulation = await a_project(Simulation(2), objects=[(IMPLEMENTATIONS, "erp", only)], charts=MODULES[:1])
+    await sign_everything(simulation)
+    await simulation.delete(IMPLEMENTATIONS, "erp")
+    await simulation.settle(horizon=30.0)
+    await simulation.create(IMPLEMENTATIONS, "erp", only)
+    await simulation.settle(horizon=30.0)
+    assert {gate["state"] for gate in simulation.status()["gates"]} & {"Approved", "Waived"} == set()
