@@ -66,7 +66,11 @@ test-unit: venv ## unit and simulation tests: no cluster, no database
 
 .PHONY: test-light
 test-light: light-programs ## contract and integration tests on etcd, kube-apiserver and controller-manager
-	$(VENV)/bin/pytest -q -m "light and not embedded"
+	$(VENV)/bin/pytest -q -m "light and not embedded" --ignore tests/attacks
+
+.PHONY: test-attacks
+test-attacks: light-programs ## attacks on the operator, on a real API server too
+	$(PYTHON) -m tests.attacks
 
 MINUTES ?= 8
 SEED ?= $(shell git rev-list --count HEAD)
@@ -75,9 +79,12 @@ SEED ?= $(shell git rev-list --count HEAD)
 test-faults: light-programs ## single faults between operator and API server for MINUTES (8), sampled with SEED
 	$(PYTHON) -m tests.faults sweep --minutes $(MINUTES) --seed $(SEED)
 
+PAIRS ?= 500
 .PHONY: soak-faults
-soak-faults: light-programs ## every single fault (hours); writes its result into docs/reliability.md
+soak-faults: light-programs ## every single fault, PAIRS (500) of them, long outages (many hours); writes into docs/reliability.md
+	$(PYTHON) -m tests.faults run tests/faults/long/*.yaml
 	$(PYTHON) -m tests.faults sweep --seed $(SEED) --document docs/reliability.md
+	$(PYTHON) -m tests.faults sweep --seed $(SEED) --pairs $(PAIRS)
 
 .PHONY: test-mutants
 test-mutants: light-programs ## known bugs put into a copy of the code: do the tests notice? (minutes; not in make test)
@@ -96,6 +103,7 @@ test: ## everything, fast checks first
 	$(MAKE) --no-print-directory check
 	$(MAKE) --no-print-directory test-unit
 	$(MAKE) --no-print-directory test-light
+	$(MAKE) --no-print-directory test-attacks
 	$(MAKE) --no-print-directory test-migration
 	$(MAKE) --no-print-directory test-faults
 	$(MAKE) --no-print-directory test-e2e

@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.__main__ import Report
 from bench.customers import TABLE, specification, write_customers
 from bench.processes import TICKS
-from e2e.postgresql import PROGRAMS, PostgreSQL
+from e2e.postgresql import PostgreSQL, programs
 
 SETTINGS = ("shared_buffers=512MB", "max_wal_size=8GB", "checkpoint_timeout=30min", "maintenance_work_mem=256MB")
 LAST_CHUNK = "select extract(epoch from max(done_at)) from mig.chunk"
@@ -85,7 +85,7 @@ class Measurement:
         """psql's own copy of the clean rows into the same table, key and all."""
         self._database("copied")
         command = rf"\copy customer from '{self.folder}/clean.csv' with (format csv)"
-        return self.take("copied", [str(PROGRAMS[-1] / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", command])
+        return self.take("copied", [str(programs() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", command])
 
     def compare(self) -> bool:
         """Whether both ways left the same rows."""

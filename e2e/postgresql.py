@@ -12,15 +12,20 @@ from typing import Any
 
 import psycopg
 
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+from e2e.cluster.packages import install_packages
+
+VERSIONS = Path("/usr/lib/postgresql")
 
 
 class PostgreSQL:
-    """One server, run as a user that is not root. `settings` are the server's, as in `max_wal_size=4GB`."""
+    """One server, run as a user that is not root; installed first where it is missing and we may.
+
+    `settings` are the server's, as in `max_wal_size=4GB`.
+    """
 
     def __init__(self, folder: Path, *settings: str) -> None:
         self.folder = folder
-        self.programs = PROGRAMS[-1]
+        self.programs = programs()
         self.settings = settings
         self.user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
         with socket.socket() as free:
@@ -69,3 +74,10 @@ class PostgreSQL:
         ) as connection:
             cursor = connection.execute(query.encode())
             return cursor.fetchall() if cursor.description else []
+
+
+def programs() -> Path:
+    """The folder of the newest server's programs, which Debian keeps out of PATH. Raises Refusal."""
+    if not list(VERSIONS.glob("*/bin/initdb")):
+        install_packages({str(VERSIONS / "any/bin/initdb"): "postgresql"})
+    return max(VERSIONS.glob("*/bin"), key=lambda folder: float(folder.parent.name))

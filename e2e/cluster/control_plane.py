@@ -76,7 +76,7 @@ class ControlPlane:
             f"--kubelet-client-key={self.server.key}",
             "--kubelet-preferred-address-types=InternalIP",
             "--authorization-mode=Node,RBAC",
-            "--enable-admission-plugins=NodeRestriction",
+            "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
             "--allow-privileged=true",
             "--anonymous-auth=true",
             f"--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}",

@@ -29,6 +29,8 @@ class LightCluster:
     directory: where certificates, logs, the store and `kubeconfig` go; made when missing.
     audit: whether the API server writes `audit_log`, JSON lines at level Metadata.
 
+    authority: signs certificates that the API server takes for whoever they name.
+
     `start` returns when the API server is ready and the default namespace has its service account; it raises Refusal
     with the last words of the process that failed. Objects survive `kill_api_server` and `restart_api_server`.
     """
@@ -42,7 +44,7 @@ class LightCluster:
         # The store's socket needs a short path, whatever the caller's directory is called.
         self._sockets = Path(tempfile.mkdtemp(prefix="pilotage-"))
         self.etcd_socket = self._sockets / "etcd"
-        authority = Authority(directory / "certificates")
+        self.authority = authority = Authority(directory / "certificates")
         plane = make_control_plane(
             directory,
             authority,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
 import signal
 import sys
-import threading
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -125,6 +125,7 @@ class Operator:
             self.cluster, namespace=self.settings.namespace, name="pilotage", identity=self.settings.identity
         )
         self.cluster.fence(elector.lapsed)
+        logger.info("pilotage starts as %s", self.settings.identity)
         try:
             if self.settings.leader_election:
                 await self._until_stopping(elector.acquire())
@@ -145,6 +146,7 @@ class Operator:
         self.delivery = await self._until_stopping(self._delivery())
         if self.delivery is None:
             return
+        logger.info("the watches are opened")
         liveness.watching()
         self.tasks.append(asyncio.create_task(self._work_when_synced(self.delivery), name="workers"))
         await self._watch()
@@ -189,19 +191,29 @@ class Operator:
                 return
 
     async def _watch_once(self, loop: asyncio.AbstractEventLoop) -> None:
-        """One life of kopf, in a thread and loop of its own: when it ends it cancels every task of its loop."""
-        stop = threading.Event()
+        """One life of kopf, in a thread and loop of its own: when it ends it cancels every task of its loop.
+
+        The flag that stops it lives in that loop. For one of `threading` kopf has a thread wait, and a life that ends
+        by itself would wait for that thread, and so for the flag, for ever.
+        """
+        inner, stop = asyncio.new_event_loop(), asyncio.Event()
         operator = kopf.operator(
             registry=self._registry(loop), settings=kopf_settings(), standalone=True, clusterwide=True, stop_flag=stop
         )
+
+        def live() -> None:
+            with asyncio.Runner(loop_factory=lambda: inner) as runner:
+                runner.run(operator)
+
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="kopf") as thread:
-            life = loop.run_in_executor(thread, asyncio.run, operator)
+            life = loop.run_in_executor(thread, live)
             stopping = asyncio.create_task(self.stopping.wait())
             try:
                 either: set[asyncio.Future[Any]] = {life, stopping}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                stop.set()
+                with contextlib.suppress(RuntimeError):  # its loop may have ended at this very moment
+                    inner.call_soon_threadsafe(stop.set)
                 stopping.cancel()
             await life
 

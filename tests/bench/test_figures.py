@@ -94,7 +94,7 @@ def test_a_module_is_past_configuring_once_its_workload_was_ready(state: str, pa
 
 
 def test_the_chart_passes_the_operators_own_inspection() -> None:
-    assert inspect_archive(chart_archive())["name"] == "bench"
+    assert inspect_archive(chart_archive()).name == "bench"
 
 
 async def test_a_copied_customer_names_its_own_namespace_everywhere() -> None:

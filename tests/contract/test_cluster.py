@@ -17,6 +17,7 @@ from pilotage.kube.official import connect
 from pilotage.kube.resources import (
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
+    DEPLOYMENTS,
     IMPLEMENTATIONS,
     NAMESPACES,
     SELF_SUBJECT_RULES_REVIEWS,
@@ -100,6 +101,13 @@ async def test_what_is_not_there_is_not_found(cluster: Cluster) -> None:
         await cluster.get(CONFIG_MAPS, NAMESPACE, "absent")
     with pytest.raises(NotFound):
         await cluster.delete(CONFIG_MAPS, NAMESPACE, "absent", uid="u")
+
+
+async def test_a_kind_is_found_where_the_server_serves_it(cluster: Cluster) -> None:
+    assert await cluster.find_resource("v1", "ConfigMap") == CONFIG_MAPS
+    assert await cluster.find_resource("apps/v1", "Deployment") == DEPLOYMENTS
+    for unknown in ("v1", "apps/v1", "example.invalid/v1", "", "..", "../v1"):
+        assert await cluster.find_resource(unknown, "Unheard") is None
 
 
 async def test_a_name_is_created_once(cluster: Cluster) -> None:

@@ -19,6 +19,7 @@ from bench.seed import CLUSTER_ROLES, ROLE_BINDINGS
 from e2e.charts import pack
 from e2e.cluster.light import LightCluster
 from e2e.cluster.places import BINARIES, REPOSITORY
+from e2e.postgresql import PostgreSQL
 from pilotage.kube.client import NotFound, Unavailable
 from pilotage.kube.official import connect
 from pilotage.kube.resources import (
@@ -31,6 +32,7 @@ from pilotage.kube.resources import (
 )
 from pilotage.operator import OWN_KINDS
 from tests.faults.history import History
+from tests.faults.jobs import SimulatedJobs
 from tests.faults.kubelet import SimulatedKubelet
 from tests.faults.nursery import Nursery
 from tests.faults.proxy import Upstream
@@ -52,6 +54,12 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: "{{ .Release.Name }}-settings"}
 data: {tag: "{{ .Values.tag }}"}
+{{- if eq .Values.tag "v1" }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: "{{ .Release.Name }}-of-the-first-version"}
+{{- end }}
 """
 CHART = pack(
     [
@@ -63,23 +71,32 @@ CHART = pack(
 
 
 class Ground:
-    """Enter it to get a running cluster; leave it and nothing is left but the directory with the logs."""
+    """Enter it to get a running cluster; leave it and nothing is left but the directory with the logs.
 
-    def __init__(self, directory: Path | None = None) -> None:
+    audit: whether the API server writes its audit log.
+    """
+
+    def __init__(self, directory: Path | None = None, *, audit: bool = False) -> None:
         self._temporary = None if directory else tempfile.TemporaryDirectory(prefix="pilotage-faults-")
         self.directory = directory or Path(self._temporary.name if self._temporary else "")
-        self._light = LightCluster(self.directory / "cluster", audit=False)
+        self.pods = self.directory / "pods"
+        self.light = LightCluster(self.directory / "cluster", audit=audit)
+        # In a place of its own, for it belongs to another user.
+        self._server_folder = tempfile.TemporaryDirectory(prefix="pilotage-postgresql-")
+        self._server: PostgreSQL | None = None
+        self._one_server = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._light.start)
+        await asyncio.to_thread(self.light.start)
         # Its controllers would rewrite what the simulated kubelet reports.
-        await asyncio.to_thread(self._light.stop_controllers)
-        self.cluster = await connect(str(self._light.kubeconfig))
-        self.upstream = Upstream(self._light.url, self._session())
+        await asyncio.to_thread(self.light.stop_controllers)
+        self.cluster = await connect(str(self.light.kubeconfig))
+        self.upstream = Upstream(self.light.url, self._session())
         await self._install()
         self.history = History(self.upstream)
         await self.history.start()
         self._kubelet = SimulatedKubelet(self.upstream, self.history)
+        self._jobs = SimulatedJobs(self.upstream, self.history, self.pods)
         self.nursery = Nursery()
         await self.nursery.start()
         return self
@@ -88,15 +105,19 @@ class Ground:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.nursery.stop()
+        await self._jobs.stop()
         await self.history.stop()
         await self.upstream.session.close()
         await self.cluster.close()
-        await asyncio.to_thread(self._light.stop)
+        await asyncio.to_thread(self.light.stop)
+        if self._server:
+            await asyncio.to_thread(self._server.stop, "immediate")
+            await asyncio.to_thread(self._server_folder.cleanup)
         if self._temporary:
             self._temporary.cleanup()
 
     def _session(self) -> aiohttp.ClientSession:
-        document = yaml.safe_load(self._light.kubeconfig.read_text())
+        document = yaml.safe_load(self.light.kubeconfig.read_text())
         cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
         tls = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
         client = self.directory / "client.pem"
@@ -135,25 +156,36 @@ class Ground:
             return False
         return True
 
+    async def database(self) -> PostgreSQL:
+        """A server for all customers' databases, started when the first one asks for it."""
+        async with self._one_server:
+            if self._server is None:
+                self._server = await asyncio.to_thread(
+                    PostgreSQL, Path(self._server_folder.name), "shared_buffers=32MB"
+                )
+        return self._server
+
     async def restart_api_server(self) -> None:
         """Kill the API server, let the store forget what was before, and start the server again.
 
         A watch that was open before is told 410: the store no longer has what it asks for, nor the new server's cache.
         """
-        await asyncio.to_thread(self._light.kill_api_server)
-        store = aiohttp.UnixConnector(path=str(self._light.etcd_socket))
+        await asyncio.to_thread(self.light.kill_api_server)
+        store = aiohttp.UnixConnector(path=str(self.light.etcd_socket))
         async with aiohttp.ClientSession("http://localhost", connector=store) as session:
             async with session.post("/v3/kv/range", json={"key": "AA=="}) as answer:
                 revision = (await answer.json(content_type=None))["header"]["revision"]
             async with session.post("/v3/kv/compaction", json={"revision": revision, "physical": True}) as answer:
                 answer.raise_for_status()
-        await asyncio.to_thread(self._light.restart_api_server)
+        await asyncio.to_thread(self.light.restart_api_server)
 
     async def make_namespace(self, namespace: str) -> None:
         """Namespace, account, rights and chart of one customer; returns when the rights hold."""
         await self.cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
         place = {"namespace": namespace}
-        await self.cluster.create(SERVICE_ACCOUNTS, {"metadata": {"name": DEPLOYER, **place}})
+        # The second is what pods run as; the controller that makes it does not run here.
+        for account in (DEPLOYER, "default"):
+            await self.cluster.create(SERVICE_ACCOUNTS, {"metadata": {"name": account, **place}})
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": DEPLOYER}
         subject = {"kind": "ServiceAccount", "name": DEPLOYER, **place}
         await self.cluster.create(

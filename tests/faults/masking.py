@@ -16,23 +16,36 @@ RECORD = "helm.sh/release.v1"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 KEPT_METADATA = ("name", "labels", "annotations", "finalizers", "generation")
 # How often it was measured depends on how long it took, and a value's age on when it was read.
-DEPENDS_ON_TIME = re.compile(r"\.(taken|samples|breaches|session|unsettled)$")
+DEPENDS_ON_TIME = re.compile(r"\.(taken|samples|breaches|session|unsettled|rowsPerSecond|eta)$")
+DEPENDS_ON_THE_WAY = re.compile(DEPENDS_ON_TIME.pattern + r"|^deployments/.*([gG]eneration)$")
+# The names of what belongs to one run or one question end in a digest of their owner's uid.
+OF_A_RUN = re.compile(r"((?:-(?:plan|load|report|spec|rollback)|preflight-[a-z0-9]+(?:-[a-z0-9]+)*)-)[0-9a-f]{10}\b")
 Flat = dict[str, Any]
 
 
-def flatten(objects: Mapping[Place, Mapping[str, Any]], namespace: str) -> Flat:
-    """Every leaf of every object that the operator has a hand in. Release records are opened."""
+def flatten(objects: Mapping[Place, Mapping[str, Any]], namespace: str, abandoned: str = "") -> Flat:
+    """Every leaf of every object that the operator has a hand in. Release records are opened.
+
+    abandoned: the tag of an input that was given up on the way; whether a module had come to it depends on the moment.
+    """
     flat: Flat = {}
-    repeated = [objects[place] for place in failed_attempts(objects)]
+    repeated = [objects[place] for place in {*failed_attempts(objects), *abandoned_inputs(objects, abandoned)}]
     for (resource, name), body in sorted(objects.items()):
         if (resource, name) == ("configmaps", "chart") or body in repeated:
             continue
         essence = _renumbered(_essence(resource, body), repeated)
         if body.get("type") == RECORD and _deployed_since(body, objects):
             _supersede(essence)
-        text = json.dumps(essence).replace(namespace, "NAMESPACE")
-        flat |= dict(_leaves(f"{resource}/{essence['metadata']['name']}", json.loads(TIME.sub("TIME", text))))
-    return {path: value for path, value in flat.items() if not DEPENDS_ON_TIME.search(path)}
+        text = json.dumps(essence).replace(namespace, "NAMESPACE").replace(namespace.replace("-", "_"), "NAMESPACE")
+        text = lasting(TIME.sub("TIME", text))
+        flat |= dict(_leaves(f"{resource}/{lasting(essence['metadata']['name'])}", json.loads(text)))
+    depends = DEPENDS_ON_THE_WAY if abandoned else DEPENDS_ON_TIME
+    return {path: value for path, value in flat.items() if not depends.search(path)}
+
+
+def lasting(text: str) -> str:
+    """The text with the digests in names taken out: the same in every run."""
+    return OF_A_RUN.sub(r"\1DIGEST", text)
 
 
 def differing(one: Flat, other: Flat) -> set[str]:
@@ -49,6 +62,12 @@ def failed_attempts(objects: Mapping[Place, Mapping[str, Any]]) -> list[Place]:
         if " failed: " in decode_record(body)["info"].get("description", "")
         and any(_follows(later["metadata"]["labels"], body["metadata"]["labels"]) for later in records.values())
     ]
+
+
+def abandoned_inputs(objects: Mapping[Place, Mapping[str, Any]], tag: str) -> list[Place]:
+    """Release records of an input that is no longer wanted."""
+    records = {place: body for place, body in objects.items() if tag and body.get("type") == RECORD}
+    return [place for place, body in records.items() if (decode_record(body).get("config") or {}).get("tag") == tag]
 
 
 def _deployed_since(body: Mapping[str, Any], objects: Mapping[Place, Mapping[str, Any]]) -> bool:
@@ -107,7 +126,8 @@ def _essence(resource: str, body: Mapping[str, Any]) -> dict[str, Any]:
     rest = json.loads(json.dumps(rest))
     if resource == "secrets":
         labels = dict(metadata.get("labels") or {})
-        labels.pop("modifiedAt", None)
+        for moment in ("createdAt", "modifiedAt"):
+            labels.pop(moment, None)
         if body.get("type") != RECORD:
             return {"metadata": metadata, "keys": sorted(body.get("data") or {})}
         document = decode_record(body)

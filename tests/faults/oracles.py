@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -11,16 +12,18 @@ from typing import Any
 from pilotage.api.v1alpha1.implementation import ModuleState
 from pilotage.delivery.records import revision_of
 from pilotage.plan.module import RANK
+from tests.faults.canaries import seen_in
 from tests.faults.ground import DEPLOYER
 from tests.faults.history import Change, Place
 from tests.faults.kubelet import image_tag, is_ready
-from tests.faults.masking import RECORD, Flat, differing, failed_attempts, flatten
+from tests.faults.masking import RECORD, Flat, abandoned_inputs, differing, failed_attempts, flatten, lasting
 from tests.faults.runner import Run
 from tests.faults.workloads import MAX_PARALLEL, NAME
 
 # What the operator writes as itself. All else is the tenant's and is written as the tenant's account.
 OWN_WRITES = frozenset({
-    "implementations", "implementations/status", "acceptancechecks/status", "acceptancechecks", "events", "leases",
+    "implementations", "implementations/status", "acceptancechecks/status", "acceptancechecks", "migrationjobs/status",
+    "events", "leases",
 })  # fmt: skip
 OWN_SECRET = "pilotage-digest-key"
 Oracle = Callable[["Run", "Reference"], Iterator[str]]
@@ -39,7 +42,7 @@ class Reference:
     @staticmethod
     def of(one: Run, other: Run) -> Reference:
         """Raises AssertionError when the runs themselves broke a rule: nothing could be judged by them."""
-        states = [flatten(run.objects, run.namespace) for run in (one, other)]
+        states = [flatten(run.objects, run.namespace, run.workload.abandons) for run in (one, other)]
         reference = Reference(
             state=states[0],
             masked=frozenset(differing(*states)),
@@ -61,33 +64,37 @@ def judge(run: Run, reference: Reference) -> list[str]:
 
 def counted(run: Run) -> Counter[tuple[str, str, str]]:
     """How often each object was created and deleted since the namespace was made."""
-    return Counter((change.kind, *change.place) for change in run.changes if change.kind != "MODIFIED")
+    return Counter(
+        (change.kind, change.resource, lasting(change.name)) for change in run.changes if change.kind != "MODIFIED"
+    )
 
 
 def end_state(run: Run, reference: Reference) -> Iterator[str]:
-    state = flatten(run.objects, run.namespace)
+    state = flatten(run.objects, run.namespace, run.workload.abandons)
     for path in sorted(differing(state, reference.state) - reference.masked)[:8]:
         yield f"O1 {path} is {state.get(path, 'absent')!r} and not {reference.state.get(path, 'absent')!r}"
 
 
 def write_summary(run: Run, reference: Reference) -> Iterator[str]:
     """A release's records are counted together: an action that was cut off or failed leaves one, and runs again."""
-    made = _without_revisions(counted(run))
-    wanted = _without_revisions(reference.counts)
-    unlocked = Counter(
-        _without_revision(place)
-        for place, status in _ended_records(run)
-        if status.startswith("pending-") and run.plan is not None
-    )
-    repeated = Counter(_without_revision(place) for place in failed_attempts(run.objects))
+    made = _without_revisions(counted(run) - _abandoned(run))
+    wanted = _without_revisions(reference.counts - _abandoned(reference.runs[0]))
+    failed = set(failed_attempts(run.objects)) - set(abandoned_inputs(run.objects, run.workload.abandons))
+    repeated = Counter(_without_revision(place) for place in failed)
     for kind, resource, name in sorted(made.keys() | wanted.keys()):
         surplus = made[kind, resource, name] - wanted[kind, resource, name]
-        allowed = unlocked[resource, name] + (repeated[resource, name] if kind == "ADDED" else 0)
+        allowed = repeated[resource, name] if kind == "ADDED" else 0
         if surplus != allowed:
             times = f"{made[kind, resource, name]} times instead of {wanted[kind, resource, name] + allowed}"
             yield f"O2 {resource} {name} was {kind.lower()} {times}"
-    if repeated.total() > (run.plan.times if run.plan else 0):
+    # Whoever kills the operator kills all that act at the moment.
+    strikes = run.plan.strikes if run.plan else ()
+    if repeated.total() > sum(strike.times for strike in strikes) * MAX_PARALLEL:
         yield f"O2 {repeated.total()} attempts failed, more than were struck"
+
+
+def _abandoned(run: Run) -> Counter[tuple[str, str, str]]:
+    return Counter(("ADDED", *place) for place in abandoned_inputs(run.objects, run.workload.abandons))
 
 
 def stability(run: Run, _reference: Reference) -> Iterator[str]:
@@ -98,6 +105,8 @@ def stability(run: Run, _reference: Reference) -> Iterator[str]:
 def liveness(run: Run, _reference: Reference) -> Iterator[str]:
     if not run.converged:
         yield f"O4 not converged after {run.seconds:.0f} s; modules: {run.states}"
+    if not run.watching:
+        yield "O4 the stream that ended was not opened anew"
 
 
 def wave_order(run: Run, _reference: Reference) -> Iterator[str]:
@@ -121,7 +130,8 @@ def wave_order(run: Run, _reference: Reference) -> Iterator[str]:
             continue
         if before is not None and tag == "v1":
             continue  # a return to the revision before waits for nobody
-        wanted = {other: "v1" if tag == "v1" else "v2" for other in waves if waves[other] < waves[module]}
+        least = tag if tag in {"v1", "v3"} else "v2"
+        wanted = {other: least for other in waves if waves[other] < waves[module]}
         behind = sorted(
             other
             for other, least in wanted.items()
@@ -156,8 +166,22 @@ def monotone_status(run: Run, _reference: Reference) -> Iterator[str]:
         yield from _falls(change.name, before, status)
 
 
-def exactly_once(run: Run, _reference: Reference) -> Iterator[str]:
-    return each_input_once(run.changes)
+def exactly_once(run: Run, reference: Reference) -> Iterator[str]:
+    yield from each_input_once(run.changes)
+    usual = reference.runs[0].outside
+    if run.outside != usual:
+        yield f"O7 outside of the cluster it left {_difference(run.outside, usual)}"
+
+
+def _difference(found: Any, wanted: Any) -> str:
+    """Rows of a thousand say nothing: what is there too often, and what is missing."""
+    parts = []
+    for name in {**(wanted or {}), **(found or {})}:
+        one, other = Counter((found or {}).get(name, [])), Counter((wanted or {}).get(name, []))
+        surplus, missing = list((one - other).elements()), list((other - one).elements())
+        if surplus or missing:
+            parts.append(f"{name}: {surplus[:3]} instead of {missing[:3]}")
+    return "; ".join(parts)
 
 
 def each_input_once(changes: Iterable[Change]) -> Iterator[str]:
@@ -190,11 +214,32 @@ def gate_soundness(run: Run, _reference: Reference) -> Iterator[str]:
                 yield f"O8 {', '.join(live)} went live before the gate passed"
 
 
+def data_first(run: Run, _reference: Reference) -> Iterator[str]:
+    """Nobody is live before the migration of its data has succeeded."""
+    migrated = not any(resource == "migrationjobs" for resource, _ in run.objects)
+    for change in run.changes:
+        status = change.body.get("status") or {}
+        if change.resource == "migrationjobs":
+            migrated = migrated or status.get("phase") == "Succeeded"
+        elif change.resource == "implementations" and not migrated:
+            live = [module["name"] for module in status.get("modules") or [] if RANK.get(module["state"], 0) >= LIVE]
+            if live:
+                yield f"O8 {', '.join(live)} went live before the migration had succeeded"
+
+
 def orphans(run: Run, _reference: Reference) -> Iterator[str]:
     if run.workload.name == "deletion":
         for resource, name in sorted(run.objects):
             if (resource, name) not in {("configmaps", "chart"), ("secrets", OWN_SECRET)}:
                 yield f"O9 {resource} {name} was left behind"
+
+
+def no_leak(run: Run, _reference: Reference) -> Iterator[str]:
+    """No canary stands in what was sent, logged or written, nor in any object but those that were made to hold it."""
+    yield from (f"O10 {leak}" for leak in dict.fromkeys(run.leaks))
+    for change in run.changes:
+        if change.resource != "secrets" and (found := seen_in(json.dumps(change.body, ensure_ascii=False).encode())):
+            yield f"O10 {change.resource} {change.name}: {', '.join(found)}"
 
 
 def least_privilege(run: Run, _reference: Reference) -> Iterator[str]:
@@ -220,7 +265,7 @@ def no_surprise(run: Run, _reference: Reference) -> Iterator[str]:
 LIVE = RANK[ModuleState.LIVE]
 ORACLES: tuple[Oracle, ...] = (
     end_state, write_summary, stability, liveness, wave_order, parallelism, monotone_status, exactly_once,
-    gate_soundness, orphans, least_privilege, no_surprise,
+    gate_soundness, data_first, orphans, no_leak, least_privilege, no_surprise,
 )  # fmt: skip
 
 
@@ -239,13 +284,6 @@ def _without_revisions(counts: Counter[tuple[str, str, str]]) -> Counter[tuple[s
     for (kind, *place), count in counts.items():
         together[kind, *_without_revision((place[0], place[1]))] += count
     return together
-
-
-def _ended_records(run: Run) -> Iterator[tuple[Place, str]]:
-    """Deleted records, with the state that they were in."""
-    for change in _records(run.changes):
-        if change.kind == "DELETED":
-            yield change.place, revision_of(change.body, with_manifest=False).status
 
 
 def _transitions(name: str, before: dict[str, Any], status: dict[str, Any]) -> Iterator[str]:

@@ -47,6 +47,8 @@ OF_EVENTS = frozenset(
         Fault.STREAM_ERROR,
     }
 )
+# The operator is told at once that its stream is over, and has to open another.
+ENDS_A_STREAM = frozenset({Fault.STREAM_CUT, Fault.STREAM_GONE, Fault.STREAM_ERROR})
 
 
 @dataclass(frozen=True)
@@ -71,29 +73,49 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `times`: so many requests in a row are struck. `seconds`: a delay, or what Retry-After says."""
+    """One run. `times`: so many requests in a row are struck. `seconds`: a delay, or what Retry-After says.
+
+    `second`: another fault in the same run, wherever the first one strikes.
+    """
 
     workload: str
     fault: Fault
     trigger: Trigger
     times: int = 1
     seconds: float = 1.0
+    second: Plan | None = None
+
+    @property
+    def strikes(self) -> tuple[Plan, ...]:
+        """Each fault by itself."""
+        return (self, *(self.second.strikes if self.second else ()))
 
     @property
     def slug(self) -> str:
         """A name for people, with a digest that tells plans apart."""
-        text = f"{self.workload}-{self.fault}-{self.trigger.verb}-{self.trigger.resource}-{self.trigger.name}"
+        struck = (f"{one.fault}-{one.trigger.verb}-{one.trigger.resource}-{one.trigger.name}" for one in self.strikes)
+        text = "-".join([self.workload, *struck])
         words = re.sub(r"[^a-z0-9]+", "-", text.lower())[:100].strip("-")
         return f"{words}-{self.trigger.nth}-{hashlib.sha256(repr(self).encode()).hexdigest()[:6]}"
 
     def to_yaml(self, said: str = "") -> str:
         """The plan as its file holds it, what the oracle said of it as a comment above."""
-        fields: dict[str, Any] = asdict(self) | {"fault": str(self.fault)}
+        fields = _fields(asdict(self))
         comment = "".join(f"# {line}\n" for line in said.splitlines())
         return comment + yaml.safe_dump(fields, sort_keys=False)
 
 
 def read_plan(path: Path) -> Plan:
     """The plan in a file. Raises ValueError, TypeError or KeyError for a file that holds none."""
-    fields = yaml.safe_load(path.read_text())
-    return Plan(**fields | {"fault": Fault(fields["fault"]), "trigger": Trigger(**fields["trigger"])})
+    return _plan(yaml.safe_load(path.read_text()))
+
+
+def _fields(found: dict[str, Any]) -> dict[str, Any]:
+    second = found.pop("second")
+    return found | {"fault": str(found["fault"])} | ({"second": _fields(second)} if second else {})
+
+
+def _plan(fields: dict[str, Any]) -> Plan:
+    second = _plan(fields["second"]) if fields.get("second") else None
+    known = {"fault": Fault(fields["fault"]), "trigger": Trigger(**fields["trigger"]), "second": second}
+    return Plan(**fields | known)

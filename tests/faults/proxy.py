@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.faults.canaries import seen_in
 from tests.faults.plan import OF_EVENTS, Fault, Plan, Trigger
 from tests.faults.wire import Request, parse
 
@@ -56,7 +58,8 @@ class Upstream:
 class FaultProxy:
     """One operator's way to the API server. Faults strike from `arm` on; the trace is kept from the start.
 
-    `expired` counts the watches that the server itself told of 410.
+    `leaks` names the requests that carried a canary, and its form. `expired` counts the watches that the server
+    itself told of 410. `reopened` are the strikes after which a stream of their kind was opened.
     kill: ends the operator's process at once, with SIGKILL. kill_helm: its helm processes alone.
     """
 
@@ -65,12 +68,14 @@ class FaultProxy:
     ) -> None:
         self.trace: list[Traced] = []
         self.events: list[Trigger] = []
-        self.fired: float | None = None
+        self.leaks: list[str] = []
+        self.fired: dict[Plan, float] = {}
         self.expired = 0
+        self.reopened: set[Plan] = set()
         self._upstream, self._namespace, self._kill, self._kill_helm = upstream, namespace, kill, kill_helm
         self._plan: Plan | None = None
         self._armed_at: float | None = None
-        self._seen = 0
+        self._seen: Counter[Plan] = Counter()
         self._first_lists: dict[str, tuple[bytes, dict[str, str]]] = {}
         self._stale: set[str] = set()
         self._out_until = 0.0
@@ -105,6 +110,8 @@ class FaultProxy:
         body = await incoming.read()
         query = dict(incoming.query)
         request = parse(incoming.method, incoming.path, query, incoming.headers, body)
+        sent = b"\n".join([body, incoming.raw_path.encode(), repr(list(incoming.headers.items())).encode()])
+        self.leaks += [f"{request.verb} {request.resource} {request.name}: {form}" for form in seen_in(sent)]
         if request.resource in SCOPED and not request.namespace and not request.name:
             query["fieldSelector"] = f"metadata.namespace={self._namespace}"
         begun = time.monotonic()
@@ -112,12 +119,13 @@ class FaultProxy:
             return self._answer(request, 503, begun)
         if request.verb == "watch":
             return await self._watch(incoming, request, query)
-        fault = self._strike(request)
+        struck = self._strike(request)
+        fault = struck.fault if struck else None
         if fault is Fault.KILL_BEFORE:
             self._kill()
             return self._no_answer(incoming, request, begun)
-        if fault in ANSWERS:
-            return self._answer(request, ANSWERS[fault], begun)
+        if struck and fault in ANSWERS:
+            return self._answer(request, ANSWERS[fault], begun, struck.seconds)
         listed = request.verb == "list" and request.resource in SCOPED and not request.metadata_only
         if listed and request.resource in self._stale:
             self._stale.discard(request.resource)
@@ -149,20 +157,25 @@ class FaultProxy:
             self._kill()
         return self._no_answer(incoming, request, begun, code)
 
-    def _strike(self, request: Request) -> Fault | None:
-        """The plan's fault when it is this request's turn. A plan about events never strikes a request."""
-        plan = self._plan
-        if plan is None or plan.fault in OF_EVENTS or not plan.trigger.matches(request):
-            return None
-        self._seen += 1
-        if not plan.trigger.nth <= self._seen < plan.trigger.nth + plan.times:
-            return None
-        self.fired = self.fired or time.monotonic()
-        if plan.fault is Fault.OUTAGE:
-            self._out_until = self.fired + plan.seconds
+    def _strike(self, request: Request) -> Plan | None:
+        """The fault whose turn this request is. One about events never strikes a request."""
+        found = self._due(request, events=False)
+        if found and found.fault is Fault.OUTAGE:
+            self._out_until = time.monotonic() + found.seconds
             for stream in self._streams:
                 stream.abort()
-        return plan.fault
+        return found
+
+    def _due(self, request: Request, *, events: bool) -> Plan | None:
+        due = None
+        for strike in self._plan.strikes if self._plan else ():
+            if (strike.fault in OF_EVENTS) is not events or not strike.trigger.matches(request):
+                continue
+            self._seen[strike] += 1
+            if strike.trigger.nth <= self._seen[strike] < strike.trigger.nth + strike.times:
+                self.fired.setdefault(strike, time.monotonic())
+                due = due or strike
+        return due
 
     def _note(self, request: Request, code: int, begun: float, *, struck: bool = False) -> None:
         self.trace.append(Traced(begun, request, code, struck))
@@ -174,10 +187,10 @@ class FaultProxy:
             incoming.transport.abort()
         return web.Response()
 
-    def _answer(self, request: Request, code: int, begun: float) -> web.Response:
+    def _answer(self, request: Request, code: int, begun: float, seconds: float = 0.0) -> web.Response:
         self._note(request, code, begun, struck=True)
         document = failure(code)
-        retry = {"Retry-After": f"{self._plan.seconds:.0f}"} if self._plan and code == 429 else {}
+        retry = {"Retry-After": f"{seconds:.0f}"} if code == 429 else {}
         return web.json_response(document, status=code, headers=retry)
 
     # ---- watches
@@ -189,6 +202,7 @@ class FaultProxy:
             headers=passed_on(incoming.headers) | {"Accept-Encoding": "identity"},
         ) as answer:  # fmt: skip
             self._note(request, answer.status, begun)
+            self.reopened |= {struck for struck in self.fired if request.resource == struck.trigger.resource}
             if answer.status != 200:
                 return web.Response(status=answer.status, body=await answer.read(), headers=passed_on(answer.headers))
             stream = web.StreamResponse(status=200, headers={"Content-Type": answer.headers["Content-Type"]})
@@ -213,12 +227,13 @@ class FaultProxy:
 
     async def _pass_event(self, incoming: web.Request, stream: web.StreamResponse, watch: Request, line: bytes) -> bool:
         """Pass one line on, or do to it what the plan says. False ends the stream."""
-        fault = self._strike_event(watch, line)
+        struck = self._strike_event(watch, line)
+        fault = struck.fault if struck else None
         match fault:
             case Fault.EVENT_DROPPED:
                 return True
             case Fault.EVENT_DELAYED:
-                await asyncio.sleep(self._plan.seconds if self._plan else 0)
+                await asyncio.sleep(struck.seconds if struck else 0)
             case Fault.EVENT_DUPLICATED:
                 await stream.write(line)
             case Fault.BLACK_HOLE:
@@ -237,7 +252,7 @@ class FaultProxy:
             return False
         return True
 
-    def _strike_event(self, watch: Request, line: bytes) -> Fault | None:
+    def _strike_event(self, watch: Request, line: bytes) -> Plan | None:
         event = json.loads(line)
         self.expired += event["type"] == "ERROR" and event["object"].get("code") == 410
         if self._armed_at is None or event["type"] not in {"ADDED", "MODIFIED", "DELETED"}:
@@ -245,14 +260,7 @@ class FaultProxy:
         name = event["object"]["metadata"]["name"]
         about = Request("watch", watch.resource, watch.namespace, name)
         self.events.append(Trigger("watch", watch.resource, name))
-        plan = self._plan
-        if plan is None or plan.fault not in OF_EVENTS or not plan.trigger.matches(about):
-            return None
-        self._seen += 1
-        if not plan.trigger.nth <= self._seen < plan.trigger.nth + plan.times:
-            return None
-        self.fired = self.fired or time.monotonic()
-        return plan.fault
+        return self._due(about, events=True)
 
 
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:

@@ -8,10 +8,11 @@ import sys
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.faults.ground import Ground
+from tests.faults.masking import lasting
 from tests.faults.oracles import OWN_SECRET, OWN_WRITES, Reference, judge
 from tests.faults.plan import OF_EVENTS, Fault, Plan, Trigger
 from tests.faults.runner import NotPrepared, Run, run
@@ -67,7 +68,11 @@ class Sweep:
     def table(self) -> Iterator[tuple[str, Counter[str]]]:
         """Outcomes by fault."""
         for fault in Fault:
-            counts = Counter(result.outcome for result in self.results if result.plan.fault is fault)
+            counts = Counter(
+                result.outcome
+                for result in self.results
+                if any(strike.fault is fault for strike in result.plan.strikes)
+            )
             if counts:
                 yield str(fault), counts
 
@@ -90,7 +95,7 @@ def plans_for(name: str, reference: Reference) -> list[Plan]:
     plans: list[Plan] = []
     for (trigger, is_write), count in sorted(_common(reference).items(), key=repr):
         for nth in range(1, min(count, MOST_OF_A_KIND) + 1):
-            here = Trigger(trigger.verb, trigger.resource, trigger.name.replace(".", r"\."), nth)
+            here = Trigger(trigger.verb, trigger.resource, pattern(trigger.name), nth)
             for fault in ON_WRITES if is_write else ON_READS:
                 plans.append(Plan(name, fault, here))
             if is_write:
@@ -100,19 +105,27 @@ def plans_for(name: str, reference: Reference) -> list[Plan]:
                 plans.append(Plan(name, Fault.OUTAGE, here, seconds=OUTAGE))
                 if trigger.name.startswith("sh.helm.release") or trigger.verb == "patch":
                     plans.append(Plan(name, Fault.KILL_HELM, here))
-    first, second = (Counter(run.events) for run in reference.runs)
+    first, second = (
+        Counter(Trigger(event.verb, event.resource, lasting(event.name)) for event in run.events)
+        for run in reference.runs
+    )
     for trigger in sorted(first.keys() & second.keys(), key=repr):
         for nth in range(1, min(first[trigger], second[trigger]) + 1):
-            here = Trigger(trigger.verb, trigger.resource, trigger.name.replace(".", r"\."), nth)
+            here = Trigger(trigger.verb, trigger.resource, pattern(trigger.name), nth)
             plans += [Plan(name, fault, here, seconds=7.0) for fault in sorted(OF_EVENTS)]
     return plans
+
+
+def pattern(name: str) -> str:
+    """What matches that name in every run."""
+    return name.replace(".", r"\.").replace("DIGEST", "[0-9a-f]{10}")
 
 
 def _common(reference: Reference) -> Counter[tuple[Trigger, bool]]:
     """Requests that both runs made, as often as the one that made fewer."""
     counts = [
         Counter(
-            (Trigger(request.verb, request.resource, request.name), request.is_write)
+            (Trigger(request.verb, request.resource, lasting(request.name)), request.is_write)
             for request in (traced.request for traced in run.trace if traced.code < 400)
             if request.resource not in {"", "events", "leases"} and request.verb != "watch"
         )
@@ -138,10 +151,24 @@ def in_turn(plans: Iterable[Plan], seed: int) -> deque[Plan]:
     return ordered
 
 
+def pairs(plans: Sequence[Plan], seed: int, number: int) -> Iterator[Plan]:
+    """So many runs with two faults each, of one workload, that the seed chooses."""
+    chosen = random.Random(seed)
+    by_workload: dict[str, list[Plan]] = defaultdict(list)
+    for plan in plans:
+        by_workload[plan.workload].append(plan)
+    for _ in range(number):
+        first, second = chosen.sample(by_workload[chosen.choice(sorted(by_workload))], 2)
+        yield replace(first, second=second)
+
+
 async def run_plan(ground: Ground, plan: Plan, reference: Reference) -> Result:
     """Run one plan and judge it."""
     begun = time.monotonic()
-    struck = plan.seconds * plan.times + HELM_PAUSE * (plan.times - 1) + SLOW.get(plan.fault, 0.0)
+    struck = sum(
+        strike.seconds * strike.times + HELM_PAUSE * strike.times + SLOW.get(strike.fault, 0.0)
+        for strike in plan.strikes
+    )
     patience = 2 * reference.seconds + struck + LIVENESS
     try:
         found = await run(ground, WORKLOADS[plan.workload], plan, patience)
@@ -151,15 +178,24 @@ async def run_plan(ground: Ground, plan: Plan, reference: Reference) -> Result:
 
 
 async def sweep(
-    ground: Ground, names: Sequence[str], *, seed: int, minutes: float | None, failures: Path, lanes: int = LANES
+    ground: Ground,
+    names: Sequence[str],
+    *,
+    seed: int,
+    minutes: float | None,
+    failures: Path,
+    lanes: int = LANES,
+    in_pairs: int = 0,
 ) -> Sweep:
     """Run the plans in an order that the seed chooses until the minutes are over; None: until all have run.
 
-    The plan of every violation is written to `failures`, with what the oracles said.
+    in_pairs: not each by itself, but so many pairs of them. The plan of every violation is written to `failures`,
+    with what the oracles said.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     references = await learn(ground, names)
-    waiting = in_turn([plan for name in names for plan in plans_for(name, references[name])], seed)
+    plans = [plan for name in names for plan in plans_for(name, references[name])]
+    waiting = deque(pairs(plans, seed, in_pairs)) if in_pairs else in_turn(plans, seed)
     found = Sweep(planned=len(waiting))
 
     async def lane() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from pilotage.delivery.records import encode_record
 from pilotage.plan.delivery import INPUT_LABEL
+from tests.faults.canaries import PASSWORD, seen_in
 from tests.faults.history import Change
 from tests.faults.kubelet import status_of
 from tests.faults.masking import differing, flatten
@@ -71,7 +75,8 @@ def a_run(*steps: tuple[str, str, dict[str, Any]], workload: str = "upgrade", **
             objects[change.place] = change.body
     values: dict[str, Any] = {
         "workload": WORKLOADS[workload], "plan": PLAN, "namespace": "shop", "converged": True, "quiet": True,
-        "fired": True, "seconds": 1.0, "trace": [], "events": [], "changes": changes, "objects": objects, "kills": 1,
+        "fired": True,
+        "watching": True, "seconds": 1.0, "trace": [], "events": [], "changes": changes, "objects": objects, "kills": 1,
         "surprises": [], "bugs": [], "states": {}, "log": "",
     }  # fmt: skip
     return Run(**values | fields)
@@ -103,6 +108,9 @@ def test_a_history_that_breaks_nothing_is_judged_to_break_nothing():
     [
         ("O3", a_run(*GOOD, quiet=False)),
         ("O4", a_run(*GOOD, converged=False)),
+        ("O4", a_run(*GOOD, watching=False)),
+        ("O10", a_run(*GOOD, leaks=("create jobs erp: plain",))),
+        ("O10", a_run(*GOOD, ("ADDED", "configmaps", {"metadata": {"name": "a"}, "data": {"a": PASSWORD}}))),
         ("O5", a_run(("ADDED", "deployments", deployment("b")), ("ADDED", "deployments", deployment("a")))),
         ("O5", a_run(*GOOD, ("MODIFIED", "deployments", deployment("c", "v2", generation=2)))),
         (
@@ -204,10 +212,21 @@ def test_an_object_that_was_made_twice_is_told_though_the_end_is_the_same():
     ]
 
 
-def test_a_record_that_was_unlocked_and_written_again_is_no_surplus():
+def test_a_record_that_was_deleted_and_written_again_is_told():
     cut_off, whole = record(1, "pending-install", uid="first"), record(1, uid="second")
     again = a_run(("ADDED", "secrets", cut_off), ("DELETED", "secrets", cut_off), ("ADDED", "secrets", whole))
-    assert said_of(again, against=a_run(("ADDED", "secrets", whole))) == []
+    assert said_of(again, against=a_run(("ADDED", "secrets", whole))) == [
+        "O2 secrets sh.helm.release.v1.erp-a was added 2 times instead of 1",
+        "O2 secrets sh.helm.release.v1.erp-a was deleted 1 times instead of 0",
+    ]
+
+
+def test_what_was_cut_off_is_repeated_by_as_many_as_may_act_at_once():
+    whole = record(1, description="Install complete")
+    words = 'Install "erp-a" failed: the action was cut off'
+    cut_off = [("ADDED", "secrets", record(number, "failed", description=words)) for number in (1, 2, 3)]
+    run = a_run(*cut_off, ("ADDED", "secrets", record(4, description="Upgrade complete")))
+    assert said_of(run, against=a_run(("ADDED", "secrets", whole))) == ["O2 3 attempts failed, more than were struck"]
 
 
 def test_an_attempt_that_failed_may_be_repeated_as_often_as_the_fault_struck():
@@ -226,3 +245,18 @@ def test_what_two_runs_without_faults_do_not_agree_on_is_masked():
     assert masked
     known = Reference(flatten(one.objects, "shop"), frozenset(masked), Counter(counted(one)), 1.0, (one, other))
     assert judge(other, known) == []
+
+
+def test_rows_that_were_loaded_twice_or_never_are_told():
+    found = said_of(a_run(*GOOD, outside={"rows": [(1,), (1,)]}), against=a_run(*GOOD, outside={"rows": [(1,), (2,)]}))
+    assert found == ["O7 outside of the cluster it left rows: [(1,)] instead of [(2,)]"]
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+def test_a_canary_is_seen_in_every_encoding(before):
+    text = (before + PASSWORD + "tail").encode()
+    for encoded in (base64.b64encode(text), base64.urlsafe_b64encode(text), text.hex().encode(), quote(text).encode()):
+        assert seen_in(encoded), encoded
+    assert seen_in(json.dumps({"a": PASSWORD}).encode())
+    assert seen_in(repr([PASSWORD]).encode())
+    assert not seen_in(b"nothing of the kind")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -121,7 +122,7 @@ async def test_without_a_plan_everything_passes_as_the_account_that_asked(rig):
 async def test_a_kill_before_reaches_the_operator_and_not_the_server(rig):
     proxy = await rig.arm(Fault.KILL_BEFORE)
     assert await rig.create("one") == 0
-    assert (rig.kills, rig.server.reached, proxy.fired is not None) == (["operator"], [], True)
+    assert (rig.kills, rig.server.reached, bool(proxy.fired)) == (["operator"], [], True)
 
 
 @pytest.mark.parametrize(
@@ -203,5 +204,14 @@ async def test_the_second_event_of_a_watch_is_struck(rig, fault, seen):
 
 async def test_a_plan_that_was_written_is_read_back_with_its_comment(tmp_path):
     plan = Plan("install", Fault.CONFLICT, Trigger("update", "implementations/status", "erp", 3), times=5)
-    (tmp_path / "plan.yaml").write_text(plan.to_yaml("O3 it never stopped writing\nO4 not converged"))
-    assert read_plan(tmp_path / "plan.yaml") == plan
+    for written in (plan, replace(plan, second=Plan("install", Fault.OUTAGE, Trigger("get", "secrets", "x")))):
+        (tmp_path / "plan.yaml").write_text(written.to_yaml("O3 it never stopped writing\nO4 not converged"))
+        assert read_plan(tmp_path / "plan.yaml") == written
+
+
+async def test_of_two_faults_each_strikes_by_its_own_count(rig):
+    second = Plan("install", Fault.CONFLICT, Trigger("create", "secrets", ".*", nth=3))
+    proxy = rig.proxy
+    proxy.arm(Plan("install", Fault.TOO_MANY, Trigger("create", "secrets", "two"), second=second))
+    assert [await rig.create(name) for name in ("one", "two", "three", "four")] == [201, 429, 409, 201]
+    assert len(proxy.fired) == 2

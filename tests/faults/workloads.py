@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
+
 from pilotage.kube.client import Conflict
-from pilotage.kube.resources import ACCEPTANCE_CHECKS, DEPLOYMENTS, IMPLEMENTATIONS
+from pilotage.kube.resources import (
+    ACCEPTANCE_CHECKS,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    IMPLEMENTATIONS,
+    MIGRATION_JOBS,
+    SECRETS,
+)
+from tests.faults.canaries import PASSWORD, TOKEN
 from tests.faults.ground import Ground
 from tests.faults.kubelet import image_tag
 
 NAME = "erp"
 MAX_PARALLEL = 2
+SECOND_CHANGE_WITHIN = 60.0
+
+
+BY_KIND = {found.kind: found for found in (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS, CONFIG_MAPS, SECRETS)}
 
 
 class Customer:
@@ -23,7 +38,7 @@ class Customer:
         self.ground, self.namespace = ground, namespace
 
     async def create(self, body: dict[str, Any]) -> None:
-        resource = IMPLEMENTATIONS if body["kind"] == IMPLEMENTATIONS.kind else ACCEPTANCE_CHECKS
+        resource = BY_KIND[body["kind"]]
         await self.ground.cluster.create(
             resource, body | {"metadata": body["metadata"] | {"namespace": self.namespace}}
         )
@@ -65,6 +80,11 @@ class Customer:
         status = (self.implementation() or {}).get("status") or {}
         return {module["name"]: module["state"] for module in status.get("modules") or []}
 
+    @property
+    def database(self) -> str:
+        """The name of this customer's database."""
+        return self.namespace.replace("-", "_")
+
     def tag(self, module: str) -> str:
         body = self.ground.history.object(self.namespace, DEPLOYMENTS, f"{NAME}-{module}")
         return image_tag(body) if body else ""
@@ -87,9 +107,16 @@ async def nothing(_customer: Customer) -> None:
     """Nothing is there before."""
 
 
+async def nothing_outside(_customer: Customer) -> None:
+    """All that it does, it does to the cluster."""
+
+
 @dataclass(frozen=True)
 class Workload:
-    """`prepare` runs before faults are armed, and `ready` ends it; `act` after, and `converged` ends that."""
+    """`prepare` runs before faults are armed, and `ready` ends it; `act` after, and `converged` ends that.
+
+    `outside` is what it left outside of the cluster. `abandons` is the tag of an input that is given up on the way.
+    """
 
     name: str
     waves: dict[str, int]
@@ -97,6 +124,8 @@ class Workload:
     converged: Callable[[Customer], bool]
     prepare: Step = nothing
     ready: Callable[[Customer], bool] = lambda _customer: True
+    outside: Callable[[Customer], Awaitable[Any]] = nothing_outside
+    abandons: str = ""
 
 
 SIX = {"a1": 1, "a2": 1, "a3": 1, "b1": 2, "b2": 2, "c1": 3}
@@ -158,6 +187,17 @@ def is_upgraded(customer: Customer) -> bool:
     return is_ready(customer) and {customer.tag(module) for module in THREE} == {"v2"}
 
 
+async def change_twice(customer: Customer) -> None:
+    """The second change comes when Helm is at work on the first."""
+    await customer.set_tags(a="v2", b="v2", c="v2")
+    await customer.until(lambda: customer.tag("a") == "v2", SECOND_CHANGE_WITHIN)
+    await customer.set_tags(a="v3", b="v3", c="v3")
+
+
+def is_changed_twice(customer: Customer) -> bool:
+    return is_ready(customer) and {customer.tag(module) for module in THREE} == {"v3"}
+
+
 async def install_for_rollback(customer: Customer) -> None:
     body = implementation(THREE, rollout={"maxParallel": MAX_PARALLEL, "onFailure": "Rollback"})
     body["spec"]["modules"][1]["timeout"] = "6s"
@@ -194,11 +234,90 @@ def is_held(customer: Customer) -> bool:
     return customer.condition("Stalled").get("reason") == "CheckNotPassed"
 
 
+CUSTOMERS = 590
+DEFECTS = {"two of one code": 6, "unknown tier": 4}
+
+
+def legacy_customers() -> bytes:
+    """A file for eight chunks, with defects of a known number."""
+    rows = [f"K{number:05},华升客户{number},{'AB'[number % 2]},{number}.50" for number in range(CUSTOMERS)]
+    rows += [f"K{number:05},重复{number},A,1" for number in range(DEFECTS["two of one code"])]
+    rows += [f"X{number:05},未知等级{number},Z,1" for number in range(DEFECTS["unknown tier"])]
+    return "\r\n".join(["KHBM,KHMC,KHDJ,YE", *rows, ""]).encode("gb18030")
+
+
+def migration() -> dict[str, Any]:
+    fields = [
+        {"to": "code", "from": "KHBM", "transform": ["trim"], "required": True},
+        {"to": "name", "from": "KHMC", "required": True},
+        {"to": "tier", "from": "KHDJ", "map": {"A": "金牌", "B": "银牌"}},
+        {"to": "balance", "from": "YE"},
+    ]
+    customers = {
+        "name": "customers", "from": {"file": "customers.csv"}, "to": "party", "key": ["code"], "fields": fields,
+        "sourceDuplicates": {"policy": "First"},
+    }  # fmt: skip
+    return {
+        "apiVersion": MIGRATION_JOBS.api_version,
+        "kind": MIGRATION_JOBS.kind,
+        "metadata": {"name": "customers"},
+        "spec": {
+            "implementationRef": {"name": NAME},
+            "module": "a",
+            "source": {"configMap": {"name": "legacy"}, "encoding": "GB18030"},
+            "target": {"connection": "erp-db"},
+            "parallelism": 2,
+            "errorBudget": {"rows": 50},
+            "objects": [customers],
+        },
+    }
+
+
+async def migrate(customer: Customer) -> None:
+    server = await customer.ground.database()
+    await asyncio.to_thread(server.query, "postgres", f"create database {customer.database}")
+    table = "create table party (id bigserial primary key, code text not null, name text, tier text, balance numeric)"
+    await asyncio.to_thread(server.query, customer.database, table)
+    address = {"host": "127.0.0.1", "port": str(server.port), "database": customer.database, "username": "postgres"}
+    await customer.create(
+        {"kind": "Secret", "metadata": {"name": "erp-db"}, "stringData": address | {"password": PASSWORD}}
+    )
+    await customer.create({"kind": "Secret", "metadata": {"name": "token"}, "stringData": {"token": TOKEN}})
+    packed = {"customers.csv": base64.b64encode(legacy_customers()).decode()}
+    await customer.create({"kind": "ConfigMap", "metadata": {"name": "legacy"}, "binaryData": packed})
+    await customer.create(migration())
+    connection = {"name": "erp-db", "type": "postgresql", "secretRef": {"name": "erp-db"}}
+    body = implementation({"a": 1, "b": 2}, connections=[connection])
+    body["spec"]["modules"][0]["migrations"] = ["customers"]
+    secret = {"kind": "Secret", "name": "token", "valuesKey": "token", "targetPath": "token"}
+    body["spec"]["modules"][1]["valuesFrom"] = [secret]
+    await customer.create(body)
+
+
+async def rows_and_ledger(customer: Customer) -> dict[str, Any]:
+    """Every row of the target, what was quarantined, and how the ledger says that it went."""
+    server = await customer.ground.database()
+    queries = {
+        "rows": "select code, name, tier, balance::text from party order by code, name",
+        "quarantine": "select code, count(*) from mig.quarantine group by 1 order by 1",
+        "runs": "select state, count(*) from mig.run group by 1",
+        "chunks": "select state, count(*) from mig.chunk group by 1",
+    }
+    found: dict[str, Any] = {}
+    for name, text in queries.items():
+        try:
+            found[name] = await asyncio.to_thread(server.query, customer.database, text)
+        except psycopg.errors.UndefinedTable:
+            found[name] = []
+    return found
+
+
 WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload("install", SIX, install_six, is_ready),
         Workload("upgrade", THREE, upgrade, is_upgraded, install_three, is_ready),
+        Workload("spec-change", THREE, change_twice, is_changed_twice, install_three, is_ready, abandons="v2"),
         Workload("rollback", THREE, upgrade_badly, is_rolled_back, install_for_rollback, is_ready),
         Workload(
             "deletion",
@@ -210,5 +329,6 @@ WORKLOADS = {
         ),
         Workload("gate-passing", THREE, install_with_gate, is_ready),
         Workload("gate-failing", THREE, install_with_shut_gate, is_held),
+        Workload("migration", {"a": 1, "b": 2}, migrate, is_ready, outside=rows_and_ledger),
     )
 }

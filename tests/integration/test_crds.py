@@ -238,6 +238,14 @@ REFUSED = {
         migration(objects=[target_object(fields=[{"to": "code", "from": "A", "onUnmapped": "Keep"}])]),
         "onUnmapped goes with map",
     ),
+    "a column of time that no policy reads": (
+        migration(objects=[target_object(onConflict={"policy": "Overwrite", "column": "changed_at"})]),
+        "column goes with NewerWins",
+    ),
+    "the newer of rows that tell no time": (
+        migration(objects=[target_object(onConflict={"policy": "NewerWins"})]),
+        "column goes with NewerWins",
+    ),
     "a reference to nothing": (
         migration(
             objects=[

@@ -19,8 +19,9 @@ from pilotage.api.v1alpha1.implementation import ChartSource
 from pilotage.delivery.archive import ChartError
 from pilotage.delivery.factory import build_delivery
 from pilotage.delivery.helm import HelmAction
+from pilotage.kube.client import Forbidden, NotFound
 from pilotage.kube.official import connect
-from pilotage.kube.resources import CONFIG_MAPS, SECRETS
+from pilotage.kube.resources import CONFIG_MAPS, SECRETS, SERVICES
 from pilotage.plan.delivery import INPUT_LABEL, ReleaseState, release_state
 from tests.unit.delivery.builders import chart
 
@@ -70,15 +71,24 @@ metadata: {name: taken-over}
 rules: [{apiGroups: ["*"], resources: ["*"], verbs: ["*"]}]
 {{- end }}
 """
+EXTRA = """
+{{- if .Values.extra }}
+apiVersion: v1
+kind: Service
+metadata: {name: extra, annotations: {{ .Values.extra | toJson }}}
+spec: {ports: [{port: 80}]}
+{{- end }}
+"""
 CHART = chart(
     {
-        "values.yaml": "text: hello\nreplicas: 1\nhook: false\nfault: false\nrole: false\n",
+        "values.yaml": "text: hello\nreplicas: 1\nhook: false\nfault: false\nrole: false\nextra: null\n",
         "values.schema.json": json.dumps(SCHEMA),
         "templates/settings.yaml": SETTINGS,
         "templates/web.yaml": WEB,
         "templates/hook.yaml": HOOK,
         "templates/fault.yaml": FAULT,
         "templates/role.yaml": ROLE,
+        "templates/extra.yaml": EXTRA,
     }
 )
 
@@ -119,10 +129,7 @@ class Tenant:
         kubectl(self.light, "create", "namespace", self.namespace)
         kubectl(self.light, "-n", self.namespace, "create", "serviceaccount", DEPLOYER)
         if bound:
-            kubectl(
-                self.light, "-n", self.namespace, "create", "rolebinding", DEPLOYER, f"--clusterrole={DEPLOYER}",
-                f"--serviceaccount={self.namespace}:{DEPLOYER}",
-            )  # fmt: skip
+            self._bind()
         archive = base64.b64encode(CHART).decode()
         await self.cluster.create(
             CONFIG_MAPS,
@@ -182,9 +189,42 @@ class Tenant:
     async def _hook_is_there(self) -> bool:
         return "job.batch/hook" in kubectl(self.light, "-n", self.namespace, "get", "jobs", "-o", "name")
 
-    async def unlock(self, wanted: str = "a") -> None:
+    async def blind(self) -> None:
+        """From now on the tenant may do all that it does, but for reading a Service."""
+        kubectl(self.light, "-n", self.namespace, "create", "role", "partial", "--verb=*",
+                "--resource=configmaps,secrets,deployments.apps,jobs.batch")  # fmt: skip
+        kubectl(self.light, "-n", self.namespace, "create", "rolebinding", "partial", "--role=partial",
+                f"--serviceaccount={self.namespace}:{DEPLOYER}")  # fmt: skip
+        kubectl(self.light, "-n", self.namespace, "delete", "rolebinding", DEPLOYER)
+        await until(lambda: self._sees(services=False))
+
+    async def see(self) -> None:
+        self._bind()
+        await until(lambda: self._sees(services=True))
+
+    async def _sees(self, *, services: bool) -> bool:
+        for resource, name, wanted in ((CONFIG_MAPS, "core-chart", True), (SERVICES, "extra", services)):
+            try:
+                await self.cluster.get(resource, self.namespace, name, acting_as=self.account)
+            except Forbidden:
+                if wanted:
+                    return False
+            except NotFound:
+                pass
+            else:
+                if not wanted:
+                    return False
+        return True
+
+    def _bind(self) -> None:
+        kubectl(
+            self.light, "-n", self.namespace, "create", "rolebinding", DEPLOYER, f"--clusterrole={DEPLOYER}",
+            f"--serviceaccount={self.namespace}:{DEPLOYER}",
+        )  # fmt: skip
+
+    async def unlock(self) -> None:
         kubectl(self.light, "-n", self.namespace, "delete", "job", "hook")
-        await self.engine.unlock(self.namespace, "core", self.account, wanted * 40)
+        await self.engine.unlock(self.namespace, "core", self.account)
 
 
 def source(name: str, **fields) -> ChartSource:
@@ -281,42 +321,81 @@ async def test_an_uninstall_leaves_nothing(tenant):
     assert "settings" not in kubectl(tenant.light, "-n", tenant.namespace, "get", "configmaps", "-o", "name")
 
 
-async def test_a_killed_install_is_locked_and_starts_again_as_revision_1(tenant):
+async def test_an_uninstall_that_helm_calls_a_success_keeps_the_records_until_nothing_is_left(tenant):
+    await tenant.act("Install", values={"extra": {"a": "b"}})
+    await tenant.blind()
+    await tenant.act("Uninstall")
+    assert tenant.error().reason == "Forbidden"
+    assert await tenant.statuses() == [(1, "uninstalled")]
+    await tenant.see()
+    await tenant.act("Uninstall")
+    assert tenant.error() is None
+    assert await tenant.statuses() == []
+    assert "extra" not in kubectl(tenant.light, "-n", tenant.namespace, "get", "services", "-o", "name")
+
+
+async def test_what_an_upgrade_drops_and_helm_could_not_read_goes_with_the_next_action(tenant):
+    await tenant.act("Install", values={"extra": {"a": "b"}})
+    await tenant.blind()
+    await tenant.act("Upgrade", "b")
+    assert await tenant.state("b") is ReleaseState.IN_SYNC
+    assert tenant.error("b").reason == "Forbidden"
+    await tenant.see()
+    assert "extra" in kubectl(tenant.light, "-n", tenant.namespace, "get", "services", "-o", "name")
+    await tenant.act("Upgrade", "c", values={"text": "new"})
+    assert "extra" not in kubectl(tenant.light, "-n", tenant.namespace, "get", "services", "-o", "name")
+
+
+@pytest.mark.parametrize("kept", [{"helm.sh/resource-policy": "keep"}, {"meta.helm.sh/release-name": "another"}])
+async def test_what_is_to_be_kept_or_was_taken_over_by_another_release_stays(tenant, kept):
+    await tenant.act("Install", values={"extra": {"a": "b"}})
+    words = [f"{key}={value}" for key, value in kept.items()]
+    kubectl(tenant.light, "-n", tenant.namespace, "annotate", "--overwrite", "service", "extra", *words)
+    await tenant.blind()
+    await tenant.act("Upgrade", "b")
+    await tenant.see()
+    await tenant.act("Upgrade", "c")
+    await tenant.act("Uninstall")
+    assert await tenant.statuses() == []
+    assert "extra" in kubectl(tenant.light, "-n", tenant.namespace, "get", "services", "-o", "name")
+
+
+async def test_a_killed_install_is_locked_and_goes_on_once_it_is_unlocked(tenant):
     await tenant.begin_and_kill("Install", values={"hook": True})
     assert await tenant.state() is ReleaseState.LOCKED
     assert tenant.error().reason == "HelmKilled"
     await tenant.unlock()
-    assert await tenant.state() is ReleaseState.ABSENT
-    await tenant.act("Install")
-    assert await tenant.statuses() == [(1, "deployed")]
-
-
-async def test_a_killed_install_with_another_input_is_marked_failed_and_upgraded(tenant):
-    await tenant.begin_and_kill("Install", values={"hook": True})
-    await tenant.unlock("b")
     assert await tenant.statuses() == [(1, "failed")]
-    assert await tenant.state("b") is ReleaseState.OUT_OF_DATE
-    await tenant.act("Upgrade", "b")
-    assert await tenant.state("b") is ReleaseState.IN_SYNC
+    assert await tenant.state() is ReleaseState.OUT_OF_DATE
+    await tenant.act("Upgrade")
+    # Helm calls what it replaces superseded, even if it never ran.
+    assert await tenant.statuses() == [(1, "superseded"), (2, "deployed")]
+    assert await tenant.state() is ReleaseState.IN_SYNC
 
 
-async def test_a_killed_upgrade_is_done_again_under_the_same_revision(tenant):
-    await tenant.act("Install")
+async def test_after_a_killed_upgrade_the_input_before_it_is_deployed_anew_when_it_is_wanted_again(tenant):
+    await tenant.act("Install", values={"text": "before"})
     await tenant.begin_and_kill("Upgrade", "b", values={"hook": True})
     assert await tenant.statuses() == [(1, "deployed"), (2, "pending-upgrade")]
-    await tenant.unlock("b")
+    await tenant.unlock()
+    assert await tenant.state("b") is ReleaseState.OUT_OF_DATE
+    assert await tenant.state("a") is ReleaseState.OUT_OF_DATE
     await tenant.act("Upgrade", "b")
-    assert await tenant.statuses() == [(1, "superseded"), (2, "deployed")]
+    assert await tenant.statuses() == [(1, "superseded"), (2, "failed"), (3, "deployed")]
 
 
-async def test_a_killed_rollback_leaves_the_failure_that_it_was_for(tenant):
-    await tenant.act("Install", values={"hook": False})
-    await tenant.act("Upgrade", "b", values={"fault": True})
-    await tenant.act("Upgrade", "c", values={"fault": True})
+async def test_a_killed_rollback_is_taken_again_and_never_for_the_input_that_it_was_to_undo(tenant):
+    await tenant.act("Install")
+    await tenant.act("Upgrade", "b", values={"text": "bad"})
+    await tenant.act("Rollback", "b", revision=1)
     records = await tenant.cluster.list(SECRETS, tenant.namespace, labels="owner=helm,version=3")
     await pretend(tenant, records[0], "pending-rollback", wanted="a")
-    await tenant.engine.unlock(tenant.namespace, "core", tenant.account, "c" * 40)
-    assert await tenant.statuses() == [(1, "deployed"), (2, "failed")]
+    assert await tenant.state("b") is ReleaseState.LOCKED
+    await tenant.engine.unlock(tenant.namespace, "core", tenant.account)
+    assert await tenant.state("b") is ReleaseState.FAILED
+    await tenant.act("Rollback", "b", revision=1)
+    assert await tenant.state("b") is ReleaseState.ROLLED_BACK
+    assert await tenant.statuses() == [(1, "superseded"), (2, "superseded"), (3, "failed"), (4, "deployed")]
 
 
 async def test_a_killed_uninstall_goes_on_and_is_no_failed_attempt(tenant):
@@ -324,7 +403,7 @@ async def test_a_killed_uninstall_goes_on_and_is_no_failed_attempt(tenant):
     records = await tenant.cluster.list(SECRETS, tenant.namespace, labels="owner=helm")
     await pretend(tenant, records[0], "uninstalling", wanted="a")
     assert await tenant.state() is ReleaseState.LOCKED
-    await tenant.engine.unlock(tenant.namespace, "core", tenant.account, "a" * 40)
+    await tenant.engine.unlock(tenant.namespace, "core", tenant.account)
     assert await tenant.state() is ReleaseState.OUT_OF_DATE
     await tenant.act("Uninstall")
     assert await tenant.state() is ReleaseState.ABSENT
@@ -362,7 +441,7 @@ async def test_a_release_that_is_acted_on_is_not_acted_on_twice_nor_unlocked(ten
     tenant.engine.start(tenant.action("Install", values={"hook": True}), lambda: None)
     await until(tenant._hook_is_there)
     tenant.engine.start(tenant.action("Uninstall"), lambda: pytest.fail("a second action was started"))
-    await tenant.engine.unlock(tenant.namespace, "core", tenant.account, "a" * 40)
+    await tenant.engine.unlock(tenant.namespace, "core", tenant.account)
     assert await tenant.statuses() == [(1, "pending-install")]
     assert len(helm_processes(tenant.namespace)) == 1
 

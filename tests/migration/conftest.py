@@ -12,13 +12,11 @@ from pathlib import Path
 import pytest
 
 from e2e.mariadb import MariaDB
-from e2e.postgresql import PROGRAMS, PostgreSQL
+from e2e.postgresql import PostgreSQL
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgreSQL]:
-    if not PROGRAMS:
-        pytest.skip("PostgreSQL's programs are not installed (Debian: postgresql-15)")
     with tempfile.TemporaryDirectory(prefix="pilotage-postgresql-", dir="/tmp") as folder:
         running = PostgreSQL(Path(folder), "shared_buffers=32MB")
         try:

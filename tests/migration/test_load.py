@@ -131,6 +131,42 @@ def test_a_key_that_the_target_has_follows_the_conflict_policy(world, policy, na
     assert (answer["counts"][outcome], answer["counts"]["loaded"], answer["counts"]["balanced"]) == (1, 1, True)
 
 
+@pytest.mark.parametrize(
+    ("there", "name", "outcome"),
+    [
+        ("2024-05-30", "华升客户1有限公司", "updated"),
+        ("2024-05-31", "旧名", "kept"),
+        ("2024-06-01", "旧名", "kept"),
+        (None, "华升客户1有限公司", "updated"),
+    ],
+)
+def test_of_two_rows_of_one_key_the_newer_wins(world, there, name, outcome):
+    value = f"'{there}'" if there else "null"
+    world.query(f"insert into party (code, name, active, since) values ('K00001', '旧名', true, {value})")
+    world.spec["objects"] = [customers_object(onConflict={"policy": "NewerWins", "column": "since"})]
+    world.write([row(1), row(2)])
+    _, answer = world.call("run")
+    assert world.query("select name from party where code = 'K00001'") == [(name,)]
+    assert (answer["counts"][outcome], answer["counts"]["loaded"], answer["counts"]["balanced"]) == (1, 1, True)
+
+
+def test_a_row_without_a_date_is_not_newer(world):
+    world.query("insert into party (code, name, active) values ('K00001', '旧名', true)")
+    world.spec["objects"] = [customers_object(onConflict={"policy": "NewerWins", "column": "since"})]
+    world.write([row(1, KHRQ="")])
+    _, answer = world.call("run")
+    assert world.query("select name from party") == [("旧名",)]
+    assert answer["counts"]["kept"] == 1
+
+
+@pytest.mark.parametrize("given", [{"policy": "NewerWins"}, {"policy": "NewerWins", "column": "code"}])
+def test_newer_wins_needs_a_column_that_is_loaded(world, given):
+    world.spec["objects"] = [customers_object(onConflict=given)]
+    world.write([row(1)])
+    _, answer = world.call("run")
+    assert (answer["reason"], "onConflict.column" in answer["message"]) == ("SpecInvalid", True)
+
+
 def test_a_conflict_under_fail_rejects_the_run_and_touches_nothing(world):
     world.query("insert into party (code, name, active) values ('K00002', '旧名', true)")
     world.write([row(1), row(2)])

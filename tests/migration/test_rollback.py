@@ -114,8 +114,9 @@ def test_two_objects_that_filled_one_row_are_taken_back_in_reverse(world):
     assert tables(world) == before
 
 
-def test_filled_gaps_are_gaps_again_and_rows_that_stayed_are_not_asked_about(world):
-    world.spec["objects"][0]["onConflict"] = {"policy": "FillNulls"}
+@pytest.mark.parametrize("policy", [{"policy": "FillNulls"}, {"policy": "NewerWins", "column": "since"}])
+def test_filled_gaps_are_gaps_again_and_rows_that_stayed_are_not_asked_about(world, policy):
+    world.spec["objects"][0]["onConflict"] = policy
     before = tables(world)
     assert world.call("run")[0] == 0
     assert world.call("rollback")[1]["restored"] == 2

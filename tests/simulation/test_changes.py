@@ -85,10 +85,13 @@ def _migration() -> dict[str, Any]:
     return {"implementationRef": {"name": "erp"}}
 
 
-@pytest.mark.parametrize("crash_at", [0, *range(1, 12)])
-async def test_an_upgrade_to_a_version_that_never_gets_healthy_is_rolled_back_once(crash_at: int) -> None:
+@pytest.mark.parametrize("written", [False, True], ids=["before the write", "after the write"])
+@pytest.mark.parametrize("crash_at", range(24))
+async def test_an_upgrade_to_a_version_that_never_gets_healthy_is_rolled_back_once(
+    crash_at: int, *, written: bool
+) -> None:
     simulation = await a_project(
-        Simulation(crash_at, unhealthy=["sale-ill:2.0.0"]),
+        Simulation(crash_at, crash_after=written, unhealthy=["sale-ill:2.0.0"]),
         ((IMPLEMENTATIONS, "erp", the_spec(rollout={"maxParallel": 2, "onFailure": "Rollback"})),),
     )
     await simulation.settle()
@@ -104,7 +107,8 @@ async def test_an_upgrade_to_a_version_that_never_gets_healthy_is_rolled_back_on
     assert simulation.condition("Stalled") == ("True", "RolledBack")
     image = simulation.world.look(DEPLOYMENTS, NAMESPACE, "erp-sale")["spec"]["template"]["spec"]["containers"][0]
     assert image["image"] == "sale:1.0.0"
-    assert sum(found.is_rollback for found in simulation.revisions("erp-sale")) == 1
+    revisions = simulation.revisions("erp-sale")
+    assert sum(found.is_rollback and found.status == "deployed" for found in revisions) == 1
 
 
 async def test_a_new_chart_goes_through_the_gates_again() -> None:
@@ -183,6 +187,41 @@ async def test_a_deletion_uninstalls_the_last_wave_first(crash_at: int) -> None:
     assert simulation.world.all(SECRETS) == []
     assert set(gone[:3]) == {"erp-stock", "erp-sale", "erp-purchase"}
     assert gone[-1] == "erp-core"
+
+
+@pytest.mark.parametrize("crash_at", range(1, 30))
+async def test_an_operator_whose_first_lists_are_old_installs_nothing_anew(crash_at: int) -> None:
+    simulation = await a_project(
+        Simulation(crash_at), ((IMPLEMENTATIONS, "erp", the_spec(deletionPolicy="Uninstall")),)
+    )
+    await simulation.settle()
+    before = len(simulation.told)
+    await simulation.delete(IMPLEMENTATIONS, "erp")
+    simulation.crash_at = simulation.operator_writes + crash_at
+    simulation.lists_end_at = before
+    simulation.started.clear()
+    await simulation.settle()
+    assert simulation.crashes == 1
+    assert simulation.started == []
+    assert simulation.world.look(IMPLEMENTATIONS, NAMESPACE, "erp") is None
+    assert simulation.world.all(SECRETS) == []
+
+
+@pytest.mark.parametrize("crash_at", [0, *range(1, 40, 3)])
+async def test_what_helm_overlooks_when_it_removes_a_release_is_removed_before_its_records(crash_at: int) -> None:
+    modules = [{**MODULES[0], "chart": {"configMapRef": {"name": "overlooked"}}}, *MODULES[1:]]
+    simulation = await a_project(
+        Simulation(crash_at), ((IMPLEMENTATIONS, "erp", the_spec(*modules, deletionPolicy="Uninstall")),)
+    )
+    await simulation.chart("overlooked")
+    await simulation.settle()
+    assert simulation.states() == ALL_ACCEPTED
+    await simulation.delete(IMPLEMENTATIONS, "erp")
+    simulation.crash_at = simulation.operator_writes + crash_at if crash_at else 0
+    await simulation.settle()
+    assert simulation.world.look(IMPLEMENTATIONS, NAMESPACE, "erp") is None
+    assert simulation.world.all(DEPLOYMENTS) == []
+    assert simulation.world.all(SECRETS) == []
 
 
 def _note(gone: list[str], resource: Any, kind: str, body: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ forgets only its memory.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
 from pilotage.delivery.chart import Chart, ChartError
 from pilotage.delivery.command import HelmAction, HelmError
 from pilotage.delivery.helm import HelmEngine
+from pilotage.delivery.leftovers import MANAGED_BY, RELEASE_NAMESPACE
 from pilotage.delivery.records import decode_record, encode_record
 from pilotage.kube.client import NotFound
 from pilotage.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SECRETS
@@ -32,7 +34,7 @@ class FakeHelm(HelmEngine):
     """Reads and unlocks as the real engine does; `step` takes one action one write further.
 
     Charts may carry a fault in their name: `refused` fails while its objects are applied and leaves a failed
-    record; `broken` fails before there is any record.
+    record; `broken` fails before there is any record; `overlooked` removes the release and leaves its objects.
     """
 
     def __init__(self, world: World, clock: VirtualClock) -> None:
@@ -101,7 +103,7 @@ class FakeHelm(HelmEngine):
 
     async def _rollback(self, action: HelmAction) -> Steps:
         number = await self._next(action)
-        target = next(found for found in await self._records(action) if _number(found) == action.revision)
+        target = next(found for found in await self._of(action) if _number(found) == action.revision)
         document = decode_record(target)
         manifest = json.loads(document["manifest"])
         metadata = document["chart"]["metadata"]
@@ -116,35 +118,34 @@ class FakeHelm(HelmEngine):
         await self._settle(action, written, "deployed", f"Rollback to {action.revision}")
         yield
 
-    async def _uninstall(self, action: HelmAction) -> Steps:
-        records = await self._records(action)
+    async def _uninstall(self, action: HelmAction) -> Steps:  # type: ignore[override]  # cut into steps
+        records = await self._of(action)
         if not records:
             return
+        chart = decode_record(records[-1])["chart"]["metadata"]["name"]
         await self._settle(action, records[-1], "uninstalling", "Deletion in progress (or silently failed)")
         yield
-        try:
+        with contextlib.suppress(NotFound):
             found = await self._world.get(DEPLOYMENTS, action.namespace, action.release, acting_as=action.account)
-            await self._world.delete(
-                DEPLOYMENTS, action.namespace, action.release, uid=found["metadata"]["uid"], acting_as=action.account
-            )
-        except NotFound:
-            pass
+            if "overlooked" not in chart:
+                await self._world.delete(
+                    DEPLOYMENTS,
+                    action.namespace,
+                    action.release,
+                    uid=found["metadata"]["uid"],
+                    acting_as=action.account,
+                )
         yield
-        # Helm deletes the newest record last: until then the release is seen as being uninstalled.
-        for record in await self._records(action):
-            metadata = record["metadata"]
-            await self._world.delete(
-                SECRETS, action.namespace, metadata["name"], uid=metadata["uid"], acting_as=action.account
-            )
-            yield
+        for record in (await self._of(action))[-1:]:
+            await self._settle(action, record, "uninstalled", "Uninstallation complete")
+        yield
+        await self.finish_removal(action)
 
-    async def _records(self, action: HelmAction) -> list[dict[str, Any]]:
-        labels = f"owner=helm,name={action.release}"
-        found = await self._world.list(SECRETS, action.namespace, labels=labels, acting_as=action.account)
-        return sorted(found, key=_number)
+    async def _of(self, action: HelmAction) -> list[dict[str, Any]]:
+        return await self._records(action.namespace, action.release, action.account)
 
     async def _next(self, action: HelmAction) -> int:
-        records = await self._records(action)
+        records = await self._of(action)
         if not records:
             return 1
         if decode_record(records[-1])["info"]["status"].startswith("pending-"):
@@ -196,7 +197,7 @@ class FakeHelm(HelmEngine):
         return await self._world.replace(SECRETS, body, acting_as=action.account)
 
     async def _supersede(self, action: HelmAction, number: int) -> None:
-        for record in await self._records(action):
+        for record in await self._of(action):
             if _number(record) < number and record["metadata"]["labels"]["status"] == "deployed":
                 await self._settle(action, record, "superseded", decode_record(record)["info"]["description"])
 
@@ -236,11 +237,15 @@ class PlainRenderer:
 
 def deployment(release: str, namespace: str, image: str) -> dict[str, Any]:
     labels = {"app": release}
+    owned = {
+        "labels": {MANAGED_BY: "Helm"},
+        "annotations": {RELEASE_NAME: release, RELEASE_NAMESPACE: namespace},
+    }
     container = {"name": "web", "image": image, "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": release, "namespace": namespace, "annotations": {RELEASE_NAME: release}},
+        "metadata": {"name": release, "namespace": namespace, **owned},
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": labels},

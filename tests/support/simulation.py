@@ -61,9 +61,14 @@ class NoMetrics:
 
 
 class SimulatedOperator:
-    """One life of the operator: store, queue and engine, made from nothing. `events` are on their way to it."""
+    """One life of the operator: store, queue and engine, made from nothing. `events` are on their way to it.
 
-    def __init__(self, world: World, clock: VirtualClock) -> None:
+    listed: what its first lists show, everything that is there by default. missed: what its watches will tell of.
+    """
+
+    def __init__(
+        self, world: World, clock: VirtualClock, listed: Iterable[Event] | None = None, missed: Iterable[Event] = ()
+    ) -> None:
         self._world = world
         self._clock = clock
         self.due: dict[Key, float] = {}
@@ -80,11 +85,13 @@ class SimulatedOperator:
             metrics=NoMetrics(),
         )
         self.context = Context(world, self.store, Settings(), clock.now, self.wake, delivery)
-        for resource in WATCHED:
-            self.events += [(resource, "ADDED", body) for body in world.all(resource)]
+        if listed is None:
+            listed = [(resource, "ADDED", body) for resource in WATCHED for body in world.all(resource)]
+        self.events += listed
         # The operator decides nothing before its store holds what the server lists.
         while self.events:
             self.deliver(0)
+        self.events += missed
         world.subscribe(self._hear)
 
     def _hear(self, resource: Resource, kind: str, body: dict[str, Any]) -> None:
@@ -149,6 +156,14 @@ class Simulation:
         self.world.before = self._before
         self.world.after = self._after
         self.operator: SimulatedOperator | None = None
+        # How many of the events so far the first lists of the operator's next life show; None: all of them.
+        self.lists_end_at: int | None = None
+        self.told: list[Event] = []
+        self.world.subscribe(self._tell)
+
+    def _tell(self, resource: Resource, kind: str, body: dict[str, Any]) -> None:
+        if resource in WATCHED:
+            self.told.append((resource, kind, body))
 
     # ---- what people do
 
@@ -190,8 +205,6 @@ class Simulation:
     ) -> None:
         """Run until `until` holds, or until nothing has changed for `horizon` virtual seconds (two resyncs)."""
         horizon = horizon or 2 * RESYNC
-        if self.operator is None:
-            self.operator = SimulatedOperator(self.world, self.clock)
         quiet_since, seen = self.clock.elapsed, len(self.world.writes)
         for _ in range(steps):
             if until():
@@ -235,7 +248,10 @@ class Simulation:
 
     def _living(self) -> SimulatedOperator:
         if self.operator is None:
-            self.operator = SimulatedOperator(self.world, self.clock)
+            end, self.lists_end_at = self.lists_end_at, None
+            told = [] if end is None else self.told
+            listed = None if end is None else told[:end]
+            self.operator = SimulatedOperator(self.world, self.clock, listed, told[end:])
         return self.operator
 
     def _pass_time(self, operator: SimulatedOperator) -> None:

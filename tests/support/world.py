@@ -10,12 +10,14 @@ from typing import Any
 from pilotage.kube.client import Conflict, Forbidden, Invalid, NotFound, Objects
 from pilotage.kube.resources import (
     ACCEPTANCE_CHECKS,
+    CONFIG_MAPS,
     DAEMON_SETS,
     DEPLOYMENTS,
     IMPLEMENTATIONS,
     JOBS,
     MIGRATION_JOBS,
     NAMESPACES,
+    SERVICES,
     STATEFUL_SETS,
     Resource,
 )
@@ -23,6 +25,7 @@ from pilotage.plan.conditions import timestamp
 from tests.support.trees import applied_paths, merge, remove
 
 OWN = frozenset({IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS})
+SERVED = (CONFIG_MAPS, SERVICES, DEPLOYMENTS)
 COUNTED = OWN | {DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, JOBS}  # their metadata.generation counts changes of spec
 Place = tuple[str, str, str]
 Event = tuple[Resource, str, dict[str, Any]]
@@ -171,6 +174,10 @@ class World:
     ) -> dict[str, Any]:
         self._admit("create", resource, None, acting_as)
         return {**body, "status": {"resourceRules": copy.deepcopy(self.rules)}}
+
+    async def find_resource(self, api_version: str, kind: str) -> Resource | None:
+        known = (self._resources | {found.plural: found for found in SERVED}).values()
+        return next((found for found in known if (found.api_version, found.kind) == (api_version, kind)), None)
 
     async def server_version(self) -> str:
         return self.version

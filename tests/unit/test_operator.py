@@ -6,8 +6,10 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kopf._cogs.aiokits.aioadapters import wait_flag
 
 from pilotage.kube.resources import IMPLEMENTATIONS
 from pilotage.kube.store import Key
@@ -32,14 +34,17 @@ async def test_kopf_keeps_no_memory_of_its_own_and_has_no_change_handler() -> No
 
 
 class DyingKopf:
-    """Dies of a stream's error so many times, then ends as it does when asked to."""
+    """Dies of a stream's error so many times, then ends as it does when asked to. Waits for its flag as kopf does."""
 
     def __init__(self, deaths: int) -> None:
         self.deaths = deaths
         self.lives = 0
 
-    async def operator(self, **_: object) -> None:
+    async def operator(self, stop_flag: Any, **_: object) -> None:
         self.lives += 1
+        waiter = asyncio.create_task(wait_flag(stop_flag))
+        await asyncio.sleep(0)
+        waiter.cancel()
         if self.lives <= self.deaths:
             raise RuntimeError("Error in the watch-stream: code 500")
 

@@ -1,4 +1,8 @@
-"""Looks at a chart archive before Helm does: regular files only, bounded, and schemas that refer to nothing outside."""
+"""Looks at a chart archive before Helm does, and writes it anew: Helm reads nothing but what was looked at here.
+
+Two readers of one archive can disagree about names and sizes: of the several headers that may carry a name, Python and
+Go do not follow the same one. So the archive itself is never handed on.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,9 @@ MAX_UNPACKED: Final = 50 * 1024 * 1024
 MAX_ENTRIES: Final = 5000
 MAX_METADATA: Final = 64 * 1024
 MAX_SCHEMA: Final = 1024 * 1024
+SCHEMA: Final = "values.schema.json"
+DESCRIPTION: Final = "Chart.yaml"
+LIMITS: Final = {SCHEMA: MAX_SCHEMA, DESCRIPTION: MAX_METADATA}
 MAX_NESTING: Final = 3  # a chart's packed dependencies, and theirs
 
 # Helm carries these with it; any other dialect it would fetch.
@@ -36,6 +43,15 @@ class ChartError(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A chart that was looked at. `data` is an archive of just the files that were seen."""
+
+    name: str
+    version: str
+    data: bytes
 
 
 @dataclass
@@ -65,8 +81,8 @@ class _Unpacked(gzip.GzipFile):
         return part
 
 
-def inspect_archive(data: bytes) -> dict[str, Any]:
-    """The archive's Chart.yaml, of which name and version are certain to be texts.
+def inspect_archive(data: bytes) -> Inspected:
+    """The chart in the archive, with its name and version.
 
     Raises ChartError for anything but a bounded archive of regular files whose value schemas refer only to themselves.
     Charts packed inside it are looked at in the same way and out of the same budget.
@@ -74,46 +90,60 @@ def inspect_archive(data: bytes) -> dict[str, Any]:
     return _inspect(data, _Budget(), MAX_NESTING)
 
 
-def _inspect(data: bytes, budget: _Budget, nesting: int) -> dict[str, Any]:
+def _inspect(data: bytes, budget: _Budget, nesting: int) -> Inspected:
     if len(data) > MAX_PACKED:
         raise _refused(f"the archive is larger than {MAX_PACKED} bytes")
     if nesting == 0:
         raise _refused("charts are packed inside charts too deeply")
     metadata: Any = None
+    written = io.BytesIO()
     try:
-        with _Unpacked(data, budget) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
+        with (
+            _Unpacked(data, budget) as unpacked,
+            tarfile.open(fileobj=unpacked, mode="r|") as archive,
+            gzip.GzipFile(fileobj=written, mode="wb", compresslevel=1, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as rewritten,
+        ):
             for member in archive:
                 budget.spend(1, 0)
                 place = _place_of(member)
-                if place.name == "values.schema.json":
-                    _refuse_outside_references(_content(archive, member, MAX_SCHEMA))
-                elif place.name == "Chart.yaml" and len(place.parts) == 2:
-                    metadata = _first(load_documents(_content(archive, member, MAX_METADATA).decode()))
-                elif len(place.parts) == 3 and place.parts[1] == "charts" and place.suffix in {".tgz", ".gz"}:
-                    _inspect(_content(archive, member, MAX_PACKED), budget, nesting - 1)
+                if member.isdir():
+                    continue
+                content = _content(archive, member, LIMITS.get(place.name, MAX_UNPACKED))
+                if place.name == SCHEMA:
+                    _refuse_outside_references(content)
+                elif place.name == DESCRIPTION and len(place.parts) == 2:
+                    metadata = _first(load_documents(content.decode()))
+                elif place.parent.name == "charts" and place.suffix in {".tgz", ".gz"}:
+                    content = _inspect(content, budget, nesting - 1).data
+                entry = tarfile.TarInfo(str(place))
+                entry.size, entry.mode = len(content), 0o644
+                rewritten.addfile(entry, io.BytesIO(content))
     except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
         raise _refused(f"the archive is no packaged chart: {type(error).__name__}: {str(error)[:200]}") from error
-    return _checked(metadata)
+    return Inspected(*_name_and_version(metadata), written.getvalue())
 
 
 def _first(documents: list[Any]) -> Any:
     return documents[0] if documents else None
 
 
-def _checked(metadata: Any) -> dict[str, Any]:
+def _name_and_version(metadata: Any) -> tuple[str, str]:
     if not isinstance(metadata, dict):
         raise _refused("the archive holds no Chart.yaml: make it with `helm package`")
     for field in ("name", "version"):
         text = metadata.get(field)
         if not isinstance(text, str) or not text or len(text) > 250:
             raise _refused(f"Chart.yaml has no {field}, or one that is no text")
-    return metadata
+    return metadata["name"], metadata["version"]
 
 
 def _place_of(member: tarfile.TarInfo) -> PurePosixPath:
     place = PurePosixPath(member.name)
-    if not (member.isfile() or member.isdir()):
-        raise _refused(f"{member.name[:200]} is a link or device: a chart holds regular files only")
+    if not (member.isfile() or member.isdir()) or member.issparse():
+        raise _refused(f"{member.name[:200]} is a link or device, or has holes: a chart holds regular files only")
+    if not member.name.isprintable():
+        raise _refused(f"{member.name[:200]!r} is no file's name: it holds characters that cannot be printed")
     # Helm takes a backslash for a separator, so that it would see other names than we do.
     if place.is_absolute() or ".." in place.parts or "\\" in member.name:
         raise _refused(f"{member.name[:200]} points outside the chart")

@@ -29,7 +29,7 @@ MAX_REMEMBERED: Final = 5000
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart archive that was looked at. `digest` is sha256 over the archive."""
+    """A chart that was looked at: `path` is what Helm is given, `digest` is sha256 over the archive as it came."""
 
     path: Path
     name: str
@@ -72,10 +72,10 @@ class ChartFetcher:
             msg = f"the chart's digest is {digest}, but chart.digest says {source.digest}: set the one you reviewed"
             raise ChartError("ChartDigestMismatch", msg)
         if digest not in self._known:
-            metadata = await asyncio.to_thread(inspect_archive, data)
+            found = await asyncio.to_thread(inspect_archive, data)
             path = self._scratch / "charts" / f"{digest.removeprefix('sha256:')}.tgz"
-            await asyncio.to_thread(_keep, path, data)
-            self._known[digest] = Chart(path, str(metadata["name"]), str(metadata["version"]), digest)
+            await asyncio.to_thread(_keep, path, found.data)
+            self._known[digest] = Chart(path, found.name, found.version, digest)
         chart = self._known[digest]
         if source.config_map_ref and source.version and source.version != chart.version:
             msg = f"the archive holds version {chart.version}, but chart.version says {source.version}"

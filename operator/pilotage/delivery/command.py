@@ -10,6 +10,7 @@ from typing import Any, Final
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL
 from pilotage.delivery.chart import Chart
 from pilotage.delivery.process import Ended
+from pilotage.kube.client import ApiError, Forbidden, Unavailable
 from pilotage.plan.delivery import ATTEMPT_LABEL, INPUT_LABEL, tells_of_outage
 
 HISTORY: Final = 10
@@ -69,7 +70,8 @@ def arguments_of(action: HelmAction) -> list[str]:
                 "--force-conflicts", "--history-max", str(HISTORY),
             ]  # fmt: skip
         case "Uninstall":
-            return ["uninstall", action.release, "--wait=hookOnly", "--ignore-not-found"]
+            # Helm goes, its records stay: what it left behind is known by them alone.
+            return ["uninstall", action.release, "--wait=hookOnly", "--keep-history"]
         case _:
             msg = f"helm knows no action {action.kind}"
             raise ValueError(msg)
@@ -79,6 +81,8 @@ def error_of(action: HelmAction, ended: Ended) -> HelmError | None:
     """What the end of the process means, None for success. The release's record may say more."""
     if ended.code == 0:
         return None
+    if ended.exceeded in {"memory", "output"}:
+        return HelmError("ChartLimit", f"helm was stopped: it exceeded its limit of {ended.exceeded}")
     text = "helm did not end in time" if ended.late else last_words(action.redact(ended.errors))
     if ended.code < 0 and not ended.late:
         return HelmError("HelmKilled", f"helm was killed by signal {-ended.code}", time.monotonic() + AGAIN_AFTER)
@@ -91,6 +95,16 @@ def error_of(action: HelmAction, ended: Ended) -> HelmError | None:
     if "forbidden" in ended.errors:
         return HelmError("Forbidden", f"{text}. Give {action.account} the right, or change the chart", until)
     return HelmError("HelmFailed", text, until)
+
+
+def error_of_refusal(action: HelmAction, refusal: ApiError) -> HelmError:
+    """What it means that the API server refused us ourselves, in what surrounds Helm's own work. Tried again."""
+    until = time.monotonic() + AGAIN_AFTER
+    text = action.redact(refusal.message)
+    if isinstance(refusal, Forbidden):
+        return HelmError("Forbidden", f"{text}. Give {action.account} the right", until)
+    reason = "ClusterUnreachable" if isinstance(refusal, Unavailable) else "HelmFailed"
+    return HelmError(reason, text, until)
 
 
 def last_words(errors: str) -> str:

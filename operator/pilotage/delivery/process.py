@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
@@ -13,16 +12,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_OUTPUT = 4 * 1024 * 1024
+# Of its data, which is what a template can make grow. Twice what a chart of a megabyte of manifests was seen to need.
+MEMORY = 384 * 1024 * 1024
+GO_CRASHED = 2
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended. `code` is negative when a signal ended it; `late` when its time was up."""
+    """How a process ended. `code` is negative when a signal ended it; `late` when its time was up, `flooded` when it
+    said more than anybody reads.
+    """
 
     code: int
     output: bytes
     errors: str
     late: bool = False
+    flooded: bool = False
+
+    @property
+    def exceeded(self) -> str:
+        """The limit that ended it, empty when none did."""
+        if self.late:
+            return "time"
+        if self.flooded:
+            return "output"
+        return "memory" if self.code == GO_CRASHED and "out of memory" in self.errors else ""
 
 
 def child_environment(scratch: Path) -> dict[str, str]:
@@ -37,7 +51,9 @@ def child_environment(scratch: Path) -> dict[str, str]:
         "HELM_DATA_HOME": str(scratch / "data"),
         "HELM_NO_PLUGINS": "1",
         "GOGC": "400",
-        "GOMEMLIMIT": "512MiB",
+        "GOMEMLIMIT": "256MiB",
+        # What it says when it breaks down becomes a message, not a page of its insides.
+        "GOTRACEBACK": "none",
     }
 
 
@@ -49,12 +65,18 @@ async def run(
     timeout: float,
     cpu_seconds: int | None = None,
 ) -> Ended:
-    """Run the command and wait for its end. A cancelled caller kills it, and so does the end of this process."""
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        msg = "setpriv (package util-linux) is missing: without it a helm process would outlive the operator"
+    """Run the command and wait for its end. A cancelled caller kills it, and so does the end of this process.
+
+    It may hold MEMORY bytes of data and say MAX_OUTPUT bytes on either of its outputs.
+    """
+    setpriv, prlimit = shutil.which("setpriv"), shutil.which("prlimit")
+    if setpriv is None or prlimit is None:
+        msg = "setpriv or prlimit (package util-linux) is missing: a helm process would outlive the operator, unbounded"
         raise FileNotFoundError(msg)
+    limits = [f"--data={MEMORY}", *([f"--cpu={cpu_seconds}"] if cpu_seconds is not None else [])]
     process = await asyncio.create_subprocess_exec(
+        prlimit,
+        *limits,
         setpriv,
         "--pdeathsig",
         "KILL",
@@ -64,24 +86,45 @@ async def run(
         stderr=asyncio.subprocess.PIPE,
         env=dict(environment),
         start_new_session=True,
-        limit=MAX_OUTPUT,
     )
-    if cpu_seconds is not None:
-        resource.prlimit(process.pid, resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     late = False
+    conversation = asyncio.gather(
+        _tell(process, stdin), _hear(process, process.stdout), _hear(process, process.stderr), process.wait()
+    )
     try:
         async with asyncio.timeout(timeout):
-            output, errors = await process.communicate(stdin)
+            _, output, errors, code = await asyncio.shield(conversation)
     except TimeoutError:
         late = True
         _kill(process)
-        output, errors = await process.communicate()
+        _, output, errors, code = await conversation
     except BaseException:
         _kill(process)
+        conversation.cancel()
         await process.wait()
         raise
-    code = process.returncode if process.returncode is not None else -1
-    return Ended(code, output[:MAX_OUTPUT], errors[-MAX_OUTPUT:].decode("utf-8", errors="replace"), late)
+    flooded = max(len(output), len(errors)) > MAX_OUTPUT
+    return Ended(code, output, errors.decode("utf-8", errors="replace"), late, flooded)
+
+
+async def _tell(process: asyncio.subprocess.Process, stdin: bytes) -> None:
+    if process.stdin is None:
+        return
+    # It may end, or be killed, before it has read everything.
+    with contextlib.suppress(ConnectionError):
+        process.stdin.write(stdin)
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+async def _hear(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None) -> bytes:
+    """What comes out of it; the process is killed when that is more than MAX_OUTPUT."""
+    heard = bytearray()
+    while stream and len(heard) <= MAX_OUTPUT and (part := await stream.read(65536)):
+        heard += part
+    if len(heard) > MAX_OUTPUT:
+        _kill(process)
+    return bytes(heard)
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from pilotage.api.v1alpha1.acceptancecheck import HttpMeasure, HttpSource
@@ -35,6 +37,37 @@ class SourceUnusable(Exception):
     """The source cannot be asked at all."""
 
 
+class PodAddresses(AbstractResolver):
+    """Resolves as `inner` does, and refuses with OSError what no pod or Service has: this machine, its link, a cloud's
+    metadata. The connection is made to the very address that was looked at.
+    """
+
+    def __init__(self, inner: AbstractResolver | None = None) -> None:
+        self._inner = inner or aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of the host, all of them such as a pod or Service may have."""
+        found = await self._inner.resolve(host, port, family)
+        for each in found:
+            if _is_no_pod(each["host"]):
+                msg = f"it resolves to {each['host']}, which no pod has; that is refused"
+                raise OSError(None, msg)
+        return found
+
+    async def close(self) -> None:
+        """Let go of the resolver behind it."""
+        await self._inner.close()
+
+
+def _is_no_pod(host: str) -> bool:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    return address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
+
+
 class HttpEvidence:
     """Asks Services. One client for all: no proxy, no cookies, no redirects, no connection kept."""
 
@@ -58,7 +91,9 @@ class HttpEvidence:
         host = f"{source.service}.{namespace}.svc"
         url = URL(f"http://{host}:{source.port}{source.path}")
         started = time.monotonic()
-        connector = aiohttp.TCPConnector(resolver=self._resolver, force_close=True, use_dns_cache=False)
+        connector = aiohttp.TCPConnector(
+            resolver=self._resolver or PodAddresses(), force_close=True, use_dns_cache=False
+        )
         timeout = aiohttp.ClientTimeout(total=self._time_limit)
         try:
             async with (

@@ -146,9 +146,9 @@ def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def belongs_to(job: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
-    """Whether that very object owns the Job; one of the same name that somebody else made is never adopted."""
-    references = job["metadata"].get("ownerReferences") or []
+def belongs_to(child: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether that very object owns the Job or pod; one of the same name or labels is never taken for it."""
+    references = child["metadata"].get("ownerReferences") or []
     return any(found.get("uid") == owner["metadata"]["uid"] for found in references)
 
 
@@ -164,6 +164,8 @@ def read_answers(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> d
     Raises UnreadableAnswer when there is none.
     """
     for pod in pods:
+        if not belongs_to(pod, job):
+            continue
         for container in (pod.get("status") or {}).get("containerStatuses") or []:
             ended = (container.get("state") or {}).get("terminated") or {}
             if container.get("name") != CONTAINER or not ended:
@@ -182,7 +184,7 @@ def _parse(message: str) -> dict[str, ProbeAnswer] | None:
     try:
         results = json.loads(message)["results"]
         return {found["name"]: ProbeAnswer(_text(found.get("value")), _text(found.get("error"))) for found in results}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -173,11 +173,20 @@ async def _read(
 
 def _asked(job: Mapping[str, Any], due: Sequence[Measurement]) -> list[Measurement]:
     """The due measurements that this Job was started for: an answer counts for the input it was asked about only."""
-    subjects = json.loads((job["metadata"].get("annotations") or {}).get(SUBJECTS_ANNOTATION, "{}"))
+    subjects = _subjects(job)
     containers = job["spec"]["template"]["spec"]["containers"]
     probe = next(c["env"][0]["value"] for c in containers if c["name"] == CONTAINER)
     queries = {query["name"] for query in json.loads(probe)["queries"]}
     return [wanted for wanted in due if subjects.get(wanted.module) == wanted.subject and wanted.metric.name in queries]
+
+
+def _subjects(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the Job's annotation says each module was asked about; nothing when somebody has written over it."""
+    try:
+        found = json.loads((job["metadata"].get("annotations") or {}).get(SUBJECTS_ANNOTATION, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _use_answers(

@@ -8,13 +8,14 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import aiohttp
 from kubernetes.aio import client as official
 from kubernetes.aio import config as official_config
 from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME
 
-from pilotage.kube.client import ApiError, Objects, Unavailable, error_from
+from pilotage.kube.client import ApiError, NotFound, Objects, Unavailable, error_from
 from pilotage.kube.resources import Resource
 
 FIELD_MANAGER: Final = "pilotage"
@@ -181,6 +182,25 @@ class OfficialCluster:
     ) -> dict[str, Any]:
         """Ask the API server a question; nothing is stored, so it is safe to repeat."""
         return await self._json("POST", resource.path(), body=body, acting_as=acting_as, safe=True)
+
+    async def find_resource(self, api_version: str, kind: str) -> Resource | None:
+        """Under which path the server serves that kind; None when it does not (any more)."""
+        group, _, version = api_version.rpartition("/")
+        if not version.strip(".") or (group and not group.strip(".")):
+            return None
+        path = f"/apis/{quote(group, safe='')}" if group else "/api"
+        try:
+            served = await self._json("GET", f"{path}/{quote(version, safe='')}")
+        except NotFound:
+            return None
+        return next(
+            (
+                Resource(group, version, found["name"], kind, namespaced=found["namespaced"])
+                for found in served.get("resources") or []
+                if found["kind"] == kind and "/" not in found["name"]
+            ),
+            None,
+        )
 
     async def server_version(self) -> str:
         """The version of the API server, such as v1.37.2."""

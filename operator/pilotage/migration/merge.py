@@ -103,7 +103,8 @@ def _refuse_conflicts(connection: Connection, plan: ObjectPlan, matching: sql.Co
         raise Rejected(
             "KeyConflict",
             f"object {plan.definition.name}: the target has the keys of {found[0]} rows already, the first at line "
-            f"{found[1]} of {plan.file}; choose onConflict.policy KeepTarget, Overwrite, FillNulls or Quarantine",
+            f"{found[1]} of {plan.file}; choose onConflict.policy KeepTarget, Overwrite, NewerWins, FillNulls or "
+            f"Quarantine",
         )
 
 
@@ -137,7 +138,17 @@ def _update_statement(table: sql.Identifier, plan: ObjectPlan) -> sql.Composed |
         assignments=assignments,
         staging=sql.Identifier("mig_stg", plan.staging),
         same=key_match(plan, source="s", target="t"),
-        changed=changed,
+        changed=sql.SQL("({}) and ({})").format(changed, _wins(plan)),
+    )
+
+
+def _wins(plan: ObjectPlan) -> sql.Composable:
+    """The condition that a kept row is to replace the target's. A row without a date is older than any that has one."""
+    column = plan.definition.on_conflict.column
+    if column is None:
+        return sql.SQL("true")
+    return sql.SQL("{value} > t.{column} or (t.{column} is null and {value} is not null)").format(
+        value=typed(plan, column, "s"), column=sql.Identifier(column)
     )
 
 

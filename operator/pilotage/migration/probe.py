@@ -72,7 +72,8 @@ def _ask(connection: Connection, query: ProbeQuery) -> dict[str, Any]:
             connection.execute(
                 "select set_config('statement_timeout', %s, true)", (str(int(query.timeout_seconds * 1000)),)
             )
-            rows = connection.execute(query.query.encode()).fetchmany(2)
+            # Prepared, it can be one statement only: with a second one it could end the read-only transaction.
+            rows = connection.execute(query.query.encode(), prepare=True).fetchmany(2)
     except psycopg.OperationalError as error:
         if connection.closed:
             raise

@@ -35,6 +35,7 @@ select c.conname, n.nspname, r.relname,
   from pg_constraint c join pg_class r on r.oid = c.conrelid join pg_namespace n on n.oid = r.relnamespace
  where c.confrelid = %s::regclass and c.contype = 'f' order by 1
 """
+CHANGES_ROWS: Final = frozenset({ConflictPolicy.OVERWRITE, ConflictPolicy.NEWER_WINS, ConflictPolicy.FILL_NULLS})
 _RESTORABLE: Final = """
 select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped
    and attgenerated = '' and attidentity <> 'a' order by attnum
@@ -43,7 +44,7 @@ select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 an
 
 def keep_images(connection: Connection, run: str, schema: str, plan: ObjectPlan) -> None:
     """Remember the rows that merging the object may overwrite, as they are now."""
-    if plan.definition.on_conflict.policy not in {ConflictPolicy.OVERWRITE, ConflictPolicy.FILL_NULLS}:
+    if plan.definition.on_conflict.policy not in CHANGES_ROWS:
         return
     with _one_form(connection):
         connection.execute(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pilotage.api.v1alpha1.common import ConditionStatus, ConditionType
 
 MAX_MESSAGE = 2048
+# All but line breaks that makes a viewer show something else than what stands there: escapes, text direction,
+# characters without width, half characters.
+_DECEPTIVE: Final = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
 
 
 class Progress(StrEnum):
@@ -42,7 +48,8 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def shorten(message: str, limit: int = MAX_MESSAGE) -> str:
-    """The message within `limit` characters, cut at the end with an ellipsis."""
+    """The message within `limit` characters, cut at the end with an ellipsis, and without what deceives a terminal."""
+    message = _DECEPTIVE.sub("\ufffd", message)
     return message if len(message) <= limit else message[: limit - 1] + "…"
 
 

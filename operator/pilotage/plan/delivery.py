@@ -21,6 +21,14 @@ OUTAGE_SIGNS: Final = (
     # An API server that has just begun does not know all roles yet, nor who may act as whom, which every pass asks.
     "RBAC: clusterrole.", "RBAC: role.", "cannot impersonate",
 )  # fmt: skip
+# What a record says from the moment that its action begins to its end, and the action.
+ACTION_OF: Final = {
+    "pending-install": "Install",
+    "pending-upgrade": "Upgrade",
+    "pending-rollback": "Rollback",
+    "uninstalling": "Uninstall",
+}
+CUT_OFF: Final = "the action was cut off"
 INPUT_LABEL: Final = "pilotage.dev/input"
 ATTEMPT_LABEL: Final = "pilotage.dev/attempt"
 INPUT_LENGTH: Final = 40  # a label's value ends at 63 characters
@@ -39,7 +47,8 @@ class ReleaseState(StrEnum):
 
 @dataclass(frozen=True)
 class Revision:
-    """One record of a release. `input` and `attempt` are the labels that our action put on it.
+    """One record of a release. `input`, `attempt` and `owner` are the labels that our action put on it; the owner is
+    the Implementation's name.
 
     `manifests` are the objects that were rendered, hooks left out; only the newest record is read for them.
     """
@@ -51,6 +60,7 @@ class Revision:
     version: str = ""
     input: str = ""
     attempt: str = ""
+    owner: str = ""
     last_deployed: datetime | None = None
     manifests: tuple[Mapping[str, Any], ...] = ()
 
@@ -71,7 +81,7 @@ class Revision:
     @property
     def is_pending(self) -> bool:
         """Whether the action that wrote the record has not ended, or was cut off."""
-        return self.status.startswith("pending-") or self.status == "uninstalling"
+        return self.status in ACTION_OF
 
 
 @dataclass(frozen=True)
@@ -88,9 +98,14 @@ def tells_of_outage(text: str) -> bool:
     return any(sign in text for sign in OUTAGE_SIGNS)
 
 
+def may_succeed_later(description: str) -> bool:
+    """Whether a failed action ended for no fault of its input: the cluster was away, or helm was killed."""
+    return CUT_OFF in description or tells_of_outage(description)
+
+
 def release_state(facts: ReleaseFacts, desired_input: str, attempt: str) -> ReleaseState:
     """The state by the newest record. A failure with the wanted input is final until input or attempt change, unless
-    the cluster was to blame.
+    the input was not to blame.
 
     Source: Flux helm-controller, internal/reconcile/state.go, with the input digest in the place of its history.
     """
@@ -105,9 +120,10 @@ def release_state(facts: ReleaseFacts, desired_input: str, attempt: str) -> Rele
     tried = next((found for found in reversed(facts.revisions) if not found.is_rollback), newest)
     was_tried = tried.input == desired_input and tried.attempt == attempt
     if newest.status == "failed":
-        if newest.is_rollback and tells_of_outage(newest.description):
+        again = may_succeed_later(newest.description)
+        if newest.is_rollback and again:
             return ReleaseState.FAILED if was_tried else ReleaseState.OUT_OF_DATE
-        final = newest.input == desired_input and newest.attempt == attempt and not tells_of_outage(newest.description)
+        final = newest.input == desired_input and newest.attempt == attempt and not again
         return ReleaseState.FAILED if final else ReleaseState.OUT_OF_DATE
     if newest.input == desired_input:
         return ReleaseState.IN_SYNC

@@ -109,7 +109,7 @@ def decide(facts: MigrationJobFacts) -> MigrationDecision:
     previous = _previous(body)
     over = settled(body, facts.retry_at)
     kept = previous.model_copy(update={"last_handled_retry_at": facts.retry_at or None})
-    status = kept if over else _fresh(previous, identity, facts)
+    status = kept if over else _begun(_fresh(previous, identity, facts), facts)
     if wanted := identify_rollback(body, facts.retry_at):
         if not any(stage in facts.stages and not facts.stages[stage].ended for stage in RUN_STAGES):
             return _roll_back(status, wanted, facts)
@@ -190,9 +190,7 @@ def _advance(
         return _hold(status, standing, facts, again)
     stage = RUN_STAGES[len(started)]
     standing = Standing(Progress.WAITING, "Starting", f"the Job of stage {stage} is being started")
-    update: dict[str, Any] = {"phase": PHASES[stage]}
-    if stage is Stage.PLAN:
-        update["started_at"] = timestamp(facts.now)
+    update = {"phase": PHASES[stage]}
     return MigrationDecision(_finish(status.model_copy(update=update), standing, facts), stage, timedelta(seconds=1))
 
 
@@ -285,12 +283,24 @@ def _watch(status: MigrationJobStatus, facts: MigrationJobFacts, stage: Stage) -
             progress = before
         if facts.stages.get(Stage.LOAD, StageFacts()).complete:
             progress = progress.model_copy(update={"chunks_done": progress.chunks_total})
-        update["progress"] = progress
+        update["progress"] = progress.model_copy(update={"eta": _eta(progress, facts)})
         update["progress_text"] = f"{progress.chunks_done}/{progress.chunks_total}"
         if stage is Stage.LOAD and standing.reason == PHASES[stage]:
             text = f"{progress.chunks_done} of {progress.chunks_total} chunks are done"
             standing = Standing(Progress.WAITING, PHASES[stage].value, text)
     return MigrationDecision(_finish(status.model_copy(update=update), standing, facts), again=again)
+
+
+def _eta(progress: MigrationProgress, facts: MigrationJobFacts) -> str | None:
+    """When the rest is done if it takes as long for each chunk as those before: on the minute, so that it stands still.
+
+    None before the first chunk and after the last.
+    """
+    load = facts.stages.get(Stage.LOAD)
+    if load is None or load.created is None or not 0 < progress.chunks_done < progress.chunks_total:
+        return None
+    rest = (facts.now - load.created) * ((progress.chunks_total - progress.chunks_done) / progress.chunks_done)
+    return timestamp((facts.now + rest).replace(second=0, microsecond=0) + timedelta(minutes=1))
 
 
 def _plan_failed(status: MigrationJobStatus, facts: MigrationJobFacts) -> MigrationDecision:
@@ -352,11 +362,12 @@ def _end(
         "certificate_digest": answer.get("certificateDigest"),
         "runs": [*status.runs, record][-MAX_RUNS:],
     }
-    if phase is MigrationPhase.SUCCEEDED and status.progress:
-        # A run that is found succeeded already was never seen loading.
+    if status.progress:
         total = status.progress.chunks_total
-        update["progress"] = status.progress.model_copy(update={"chunks_done": total})
-        update["progress_text"] = f"{total}/{total}"
+        # A run that is found succeeded already was never seen loading.
+        done = total if phase is MigrationPhase.SUCCEEDED else status.progress.chunks_done
+        update["progress"] = status.progress.model_copy(update={"chunks_done": done, "eta": None})
+        update["progress_text"] = f"{done}/{total}"
     ended = status.model_copy(update=update)
     return MigrationDecision(_finish(ended, _standing_of(ended, reason, message), facts))
 
@@ -392,6 +403,14 @@ def _fresh(previous: MigrationJobStatus, identity: RunIdentity, facts: Migration
         conditions=previous.conditions,
         last_handled_retry_at=facts.retry_at or None,
     )
+
+
+def _begun(status: MigrationJobStatus, facts: MigrationJobFacts) -> MigrationJobStatus:
+    """The run began when its first Job was made, whoever saw it and lived to tell."""
+    first = facts.stages.get(Stage.PLAN)
+    if first is None or first.created is None:
+        return status
+    return status.model_copy(update={"started_at": timestamp(first.created)})
 
 
 def _kind(body: Mapping[str, Any]) -> RunKind:

@@ -37,6 +37,7 @@ class StageFacts:
     failed: bool = False
     failure: str = ""
     foreign: bool = False
+    created: datetime | None = None
     running: bool = False
     quiet_since: datetime | None = None
     answer: Mapping[str, Any] | None = None

@@ -137,6 +137,8 @@ def _storage(expects: EnvironmentExpectations, facts: EnvironmentFacts) -> Asses
 def _claims(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if manifest.get("kind") == "PersistentVolumeClaim":
         return [manifest]
+    if manifest.get("kind") != "StatefulSet":
+        return []
     return (manifest.get("spec") or {}).get("volumeClaimTemplates") or []
 
 

@@ -23,7 +23,8 @@ _SUFFIX: Final = {
     "Ti": Decimal(2**40),
     "Pi": Decimal(2**50),
 }
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)([numkMGTP]|[KMGTP]i)?")
+# No longer than the API server's own numbers: a long exponent makes digits by the billion when it is written out.
+_QUANTITY = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?)([numkMGTP]|[KMGTP]i)?")
 
 
 def parse_quantity(text: str | float) -> Decimal:

@@ -25,8 +25,7 @@ async def carry_out(context: Context, facts: ImplementationFacts, actions: Itera
 
     for action in actions:
         if action.kind is ActionKind.UNLOCK:
-            desired = facts.modules[action.module].desired
-            await context.rollout.engine.unlock(namespace, action.release, account, desired.input if desired else "")
+            await context.rollout.engine.unlock(namespace, action.release, account)
             context.rollout.releases.forget(key, action.release)
             context.wake(key)
             continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pilotage.kube.client import Cluster
+from pilotage.kube.client import Cluster, NotFound
 from pilotage.kube.resources import Resource
 from pilotage.kube.store import Key, Store
 from pilotage.reconcile.settings import Settings
@@ -79,6 +79,26 @@ def deployer(namespace: str, service_account: str) -> str:
         msg = "spec.serviceAccountName is empty"
         raise ValueError(msg)
     return f"system:serviceaccount:{namespace}:{service_account}"
+
+
+async def read_anew(context: Context, resource: Resource, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The object of that name as the API server has it now, None when it is gone. Asked before an effect.
+
+    What a watch or a first list tells may be old, and acting on it would install anew what was removed for good.
+    """
+    metadata = body["metadata"]
+    try:
+        found = await context.cluster.get(resource, metadata["namespace"], metadata["name"])
+    except NotFound:
+        found = None
+    woken = set()
+    if found is None or found["metadata"]["uid"] != metadata["uid"]:
+        woken |= context.store.observe(resource, "DELETED", body)
+    if found is not None:
+        woken |= context.store.observe(resource, "MODIFIED", found)
+    for key in woken:
+        context.wake(key)
+    return context.store.get(resource, metadata["namespace"], metadata["name"])
 
 
 async def write_status(context: Context, resource: Resource, body: Mapping[str, Any], status: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from pilotage.plan.facts import ImplementationFacts
 from pilotage.plan.implementation import decide
 from pilotage.plan.module import BROKEN_STATES
 from pilotage.reconcile.actions import carry_out
-from pilotage.reconcile.context import Context, write_status
+from pilotage.reconcile.context import Context, read_anew, write_status
 from pilotage.reconcile.events import emit
 from pilotage.reconcile.observe import observe
 
@@ -31,7 +31,10 @@ async def reconcile(context: Context, key: Key) -> float | None:
         return None
     facts = await observe(context, body, fresh=False)
     decision = decide(facts)
-    if decision.actions:
+    if decision.actions or decision.finalizer is not None:
+        body = await read_anew(context, IMPLEMENTATIONS, body)
+        if body is None:
+            return None
         facts = await observe(context, body, fresh=True)
         decision = decide(facts)
     if decision.finalizer is not None:

@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 async def installation_key(cluster: Cluster, namespace: str) -> bytes:
     """The key; made at the first start. A lost key changes every digest, so every release is upgraded once.
 
-    Asks again while the API server gives no answer, and raises Unavailable when it gave none for two minutes.
+    Asks again while the API server gives no answer or somebody else makes it, and raises ApiError after two minutes.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             found = await _found_or_made(cluster, namespace)
-        except Unavailable as error:
+        except (Unavailable, Conflict) as error:
             if time.monotonic() > deadline:
                 raise
             logger.warning("Secret %s in namespace %s was neither read nor made: %s", KEY_SECRET, namespace, error)
@@ -49,7 +49,4 @@ async def _found_or_made(cluster: Cluster, namespace: str) -> Mapping[str, Any]:
             "metadata": {"name": KEY_SECRET, "namespace": namespace},
             "data": {KEY_FIELD: base64.b64encode(secrets.token_bytes(32)).decode()},
         }
-        try:
-            return await cluster.create(SECRETS, body)
-        except Conflict:
-            return await cluster.get(SECRETS, namespace, KEY_SECRET)
+        return await cluster.create(SECRETS, body)

@@ -62,6 +62,7 @@ async def _stage(
     complete = "Complete" in conditions
     if complete or failed:
         pods = await _pods_now(context, job, pods, user)
+    pods = [pod for pod in pods if belongs_to(pod, job)]
     running = any((pod.get("status") or {}).get("phase") == "Running" for pod in pods)
     quiet_since = _quiet_since(job, pods)
     silent = not running and context.clock() - quiet_since >= SILENCE
@@ -72,6 +73,7 @@ async def _stage(
         complete=complete,
         failed=failed is not None,
         failure=f"{failed.get('reason', '')}: {failed.get('message', '')}" if failed else "",
+        created=parse_timestamp(job["metadata"]["creationTimestamp"]),
         running=running,
         quiet_since=quiet_since,
         answer=_answer(pods, complete=complete),
@@ -116,7 +118,7 @@ def _answer(pods: Iterable[dict[str, Any]], *, complete: bool) -> Mapping[str, A
         ended = _terminated(pod)
         try:
             answer = json.loads(ended.get("message") or "")
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(answer, dict):
             rank = (complete and ended.get("exitCode") == 0, WEIGHT.get(str(answer.get("outcome")), 0))
@@ -164,7 +166,7 @@ def _last_progress(log: str) -> Mapping[str, int] | None:
     for line in reversed(log.splitlines()):
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(found, dict) and "chunksDone" in found:
             return found

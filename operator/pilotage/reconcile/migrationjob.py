@@ -33,7 +33,7 @@ from pilotage.plan.migration_facts import (
     identify_rollback,
 )
 from pilotage.reconcile.account import read_rights
-from pilotage.reconcile.context import Context, deployer, write_status
+from pilotage.reconcile.context import Context, deployer, read_anew, write_status
 from pilotage.reconcile.events import emit
 from pilotage.reconcile.migration_manifests import spec_config_map, stage_job
 from pilotage.reconcile.migration_observe import observe_progress, observe_stage, observe_stages
@@ -44,11 +44,17 @@ SECRET_KEYS = ("host", "port", "database", "username", "password")
 
 async def reconcile(context: Context, key: Key) -> float | None:
     """One pass over one MigrationJob. Returns in how many seconds to look again; None: wait for events."""
-    body = context.store.get(MIGRATION_JOBS, key.namespace, key.name)
+    body: Mapping[str, Any] | None = context.store.get(MIGRATION_JOBS, key.namespace, key.name)
     if body is None or body["metadata"].get("deletionTimestamp"):
         return None
     facts = await _observe(context, body)
     decision = decide(facts)
+    if decision.start is not None:
+        body = await read_anew(context, MIGRATION_JOBS, body)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            return None
+        facts = await _observe(context, body)
+        decision = decide(facts)
     if decision.start is not None:
         problem = await _start(context, body, facts, decision.start)
         if problem:

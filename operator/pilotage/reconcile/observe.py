@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pilotage.api.v1alpha1.acceptancecheck import Gate
-from pilotage.api.v1alpha1.common import RETRY_AT
+from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL, RETRY_AT
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleSpec
 from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS, MIGRATION_JOBS, NAMESPACES
@@ -90,6 +90,8 @@ async def _observe_module(
     except ValueError as error:
         text = f"{error}. Restore the Secret, or delete it if a newer record is there"
         return ModuleFacts(desired=desired, problem=Problem("ReleaseUnreadable", text))
+    if problem_of_owner := _taken(release, key.name):
+        return ModuleFacts(desired=desired, problem=problem_of_owner)
     failure = context.rollout.engine.last_error(namespace, name, desired.input, attempt) if desired else None
     trouble = Problem(failure.reason, failure.message) if failure else None
     again = failure is not None and failure.until > 0
@@ -104,6 +106,20 @@ async def _observe_module(
         health_message=message,
         job_active=active,
     )
+
+
+def _taken(release: ReleaseFacts, implementation: str) -> Problem | None:
+    """Whether the release is somebody else's: made by hand, or by another Implementation of the namespace."""
+    newest = release.revisions[-1] if release.revisions else None
+    if newest is None or newest.owner == implementation or newest.status == "uninstalled":
+        return None
+    whose = f"belongs to Implementation {newest.owner}" if newest.owner else "was not made by an Implementation"
+    text = (
+        f"release {release.name} is there already and {whose}. Give the module another releaseName, or hand it over: "
+        f"kubectl label --overwrite secret sh.helm.release.v1.{release.name}.v{newest.revision} "
+        f"{IMPLEMENTATION_LABEL}={implementation}"
+    )
+    return Problem("ReleaseTaken", text)
 
 
 def observe_migrations(context: Context, namespace: str) -> dict[str, MigrationFacts]:

@@ -6,6 +6,7 @@ else does with helm is seen when the time to live ends.
 
 from __future__ import annotations
 
+import logging
 import time
 
 from pilotage.kube.client import ApiError
@@ -13,6 +14,8 @@ from pilotage.kube.store import Key
 from pilotage.plan.delivery import ReleaseFacts
 from pilotage.reconcile.context import Context
 from pilotage.reconcile.kept import Clock, Kept
+
+logger = logging.getLogger(__name__)
 
 
 class ReleaseReader:
@@ -46,7 +49,14 @@ class ReleaseReader:
             names = await self._names.get(place, ask, lambda: context.wake(key), fresh=fresh)
         except ApiError:
             return []
-        return [await self.read(context, key, name, account, fresh=fresh) for name in names]
+        found = []
+        for name in names:
+            try:
+                found.append(await self.read(context, key, name, account, fresh=fresh))
+            except ValueError as error:
+                # Of a module that is still wanted its module tells; what else it names cannot be told from a forgery.
+                logger.warning("release %s: %s", name, error)
+        return found
 
     def forget(self, key: Key, release: str) -> None:
         """Read the release again in the next pass over its Implementation."""

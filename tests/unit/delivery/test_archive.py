@@ -22,13 +22,13 @@ def refusal(data: bytes) -> str:
 
 
 def test_a_packaged_chart_tells_its_name_and_version():
-    metadata = inspect_archive(chart({"templates/a.yaml": "a: 1"}))
-    assert (metadata["name"], metadata["version"]) == ("core", "1.2.3")
+    found = inspect_archive(chart({"templates/a.yaml": "a: 1"}))
+    assert (found.name, found.version) == ("core", "1.2.3")
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_our_own_charts_are_taken(name):
-    assert inspect_archive(package(name))["name"] == name
+    assert inspect_archive(package(name)).name == name
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
@@ -51,7 +51,7 @@ def test_a_torn_archive_is_refused():
 
 
 def test_a_bomb_is_stopped_while_it_unpacks():
-    assert "unpacks to more than" in refusal(chart({"a": bytes(60 * 1024 * 1024)}))
+    assert "unpacks to more than" in refusal(chart({name: bytes(20 * 1024 * 1024) for name in "abc"}))
 
 
 def test_a_bomb_in_a_header_is_stopped_too():
@@ -61,6 +61,10 @@ def test_a_bomb_in_a_header_is_stopped_too():
     with gzip.GzipFile(fileobj=packed, mode="wb") as out:
         out.write(header.tobuf(tarfile.PAX_FORMAT) + bytes(60 * 1024 * 1024))
     assert "unpacks to more than" in refusal(packed.getvalue())
+
+
+def test_a_file_larger_than_a_whole_chart_may_be_is_refused_by_its_header():
+    assert "core/a is larger than" in refusal(chart({"a": bytes(60 * 1024 * 1024)}))
 
 
 def test_too_many_entries_are_refused():
@@ -103,6 +107,15 @@ def test_a_packed_dependency_is_looked_at_too():
     assert "file:///etc/passwd" in refusal(chart({"charts/inner-1.2.3.tgz": inner}))
 
 
+@pytest.mark.parametrize("place", ["charts/inner-1.2.3.tgz", "charts/open/charts/inner-1.2.3.tgz"])
+def test_what_helm_is_given_was_looked_at_file_by_file(place):
+    inner = chart({"charts/again-1.2.3.tgz": chart(name="again")}, name="inner")
+    taken = inspect_archive(chart({place: inner + bytes(1024), "values.yaml": "a: 1"})).data
+    with tarfile.open(fileobj=io.BytesIO(taken)) as opened:
+        assert opened.getnames() == ["core/Chart.yaml", f"core/{place}", "core/values.yaml"]
+        assert opened.extractfile(f"core/{place}").read() == inspect_archive(inner).data
+
+
 def test_charts_packed_without_end_are_refused():
     data = chart()
     for _ in range(4):
@@ -114,4 +127,4 @@ def test_the_description_of_a_dependency_is_not_taken_for_the_charts_own():
     data = archive(
         entry("core/charts/a/Chart.yaml", CHART_YAML.replace("core", "a")), entry("core/Chart.yaml", CHART_YAML)
     )
-    assert inspect_archive(data)["name"] == "core"
+    assert inspect_archive(data).name == "core"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.delivery.access import ApiAccess, kubeconfig
-from pilotage.delivery.process import child_environment, run
+from pilotage.delivery.process import MAX_OUTPUT, MEMORY, child_environment, run
 
 PARENT = """
 import asyncio
@@ -40,6 +40,24 @@ async def test_a_process_that_computes_too_long_is_killed():
     ended = await run(["sh", "-c", "while :; do :; done"], environment=environment(), timeout=60, cpu_seconds=1)
     assert ended.code in {-signal.SIGXCPU, -signal.SIGKILL}
     assert not ended.late
+
+
+async def test_a_process_that_says_too_much_is_killed_before_it_fills_our_memory():
+    ended = await run(["sh", "-c", "yes; echo unreached >&2"], environment=environment(), timeout=60)
+    assert (ended.exceeded, ended.code, ended.errors) == ("output", -signal.SIGKILL, "")
+    assert len(ended.output) < 2 * MAX_OUTPUT
+
+
+async def test_a_process_that_takes_too_much_memory_gets_none():
+    script = f"print(len(bytes({MEMORY} // 4))); bytes({MEMORY})"
+    ended = await run([sys.executable, "-c", script], environment=environment(), timeout=60)
+    assert (ended.code, ended.output) == (1, f"{MEMORY // 4}\n".encode())
+    assert "MemoryError" in ended.errors
+
+
+async def test_a_process_that_reads_nothing_of_a_long_input_is_no_error():
+    ended = await run(["true"], environment=environment(), stdin=bytes(10**6), timeout=60)
+    assert (ended.code, ended.exceeded) == (0, "")
 
 
 def test_a_killed_operator_takes_its_processes_along(tmp_path):

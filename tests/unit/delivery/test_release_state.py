@@ -64,6 +64,7 @@ def test_a_failure_with_the_wanted_input_is_final():
         'an error on the server ("502 Bad Gateway") has prevented the request from succeeding',
         'deployments.apps "erp-core" is forbidden: RBAC: clusterrole.rbac.authorization.k8s.io "deployer" not found',
         'is forbidden: User "system:serviceaccount:a:b" cannot impersonate-on:serviceaccount:get resource "pods"',
+        'Upgrade "core" failed: the action was cut off',
     ],
 )
 def test_a_failure_for_which_the_cluster_was_to_blame_is_taken_up_again(words):
@@ -76,13 +77,15 @@ def test_a_failure_is_taken_up_again_with_another_input_or_attempt(wanted, attem
 
 
 CUT_OFF = 'Rollback "core" failed: the server was unable to return a response in the time allotted'
+KILLED = 'Rollback "core" failed: the action was cut off'
 
 
-@pytest.mark.parametrize("left", ["failed", "superseded"], ids=["failed in Helm", "never healthy"])
-def test_a_way_back_that_was_cut_off_is_taken_again_and_not_the_way_forth(left):
+@pytest.mark.parametrize("words", [CUT_OFF, KILLED], ids=["by the cluster", "by a kill"])
+@pytest.mark.parametrize("left", ["failed", "superseded", "deployed"])
+def test_a_way_back_that_was_cut_off_is_taken_again_and_not_the_way_forth(left, words):
     before = revision(1, "superseded", OTHER), revision(2, left)
-    assert state(*before, revision(3, "failed", OTHER, description=CUT_OFF)) is ReleaseState.FAILED
-    twice = [revision(number, "failed", OTHER, description=CUT_OFF) for number in (3, 4)]
+    assert state(*before, revision(3, "failed", OTHER, description=words)) is ReleaseState.FAILED
+    twice = [revision(number, "failed", OTHER, description=words) for number in (3, 4)]
     assert state(*before, *twice) is ReleaseState.FAILED
 
 

@@ -67,7 +67,7 @@ class JobCluster:
         text = message if message is not None else json.dumps({"results": results or []}, ensure_ascii=False)
         ended = {"exitCode": exit_code, "reason": "Completed" if not exit_code else "Error", "message": text}
         self.pods[name] = {
-            "metadata": {"name": f"{name}-x"},
+            "metadata": {"name": f"{name}-x", "ownerReferences": [{"uid": self.jobs[name]["metadata"]["uid"]}]},
             "status": {"containerStatuses": [{"name": "probe", "state": {"terminated": ended}}]},
         }
         kind = "Failed" if exit_code else "Complete"

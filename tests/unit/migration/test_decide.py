@@ -150,6 +150,13 @@ def test_stages_follow_each_other_and_the_reporter_always_has_the_last_word(stag
     assert (decision.start, decision.status["phase"]) == (start, phase)
 
 
+def test_a_run_began_when_its_first_job_was_made_even_if_whoever_made_it_died():
+    made = replace(PLANNED, created=NOW - timedelta(minutes=3))
+    report = StageFacts(complete=True, answer=SUCCEEDED)
+    decision = decide(facts(stages={Stage.PLAN: made, Stage.LOAD: LOADED, Stage.REPORT: report}))
+    assert decision.status["startedAt"] == decision.status["runs"][0]["startedAt"] == "2026-11-23T07:57:00Z"
+
+
 @pytest.mark.parametrize("load", [LOADED, StageFacts(failed=True, failure="BackoffLimitExceeded")])
 def test_the_ledger_decides_and_not_how_the_workers_ended(load):
     report = StageFacts(complete=True, answer=SUCCEEDED)
@@ -207,6 +214,25 @@ def test_progress_shows_and_nothing_is_written_twice():
     assert decision.status["progressText"] == "2/6"
     again = decide(facts(a_migration(decision.status), stages=stages, progress=progress))
     assert again.status == decision.status
+
+
+@pytest.mark.parametrize(("done", "eta"), [(0, None), (2, "2026-11-23T08:21:00Z"), (6, None)])
+def test_the_end_is_foretold_by_the_chunks_that_are_done(done, eta):
+    load = StageFacts(running=True, created=NOW - timedelta(minutes=10))
+    stages = {Stage.PLAN: PLANNED, Stage.LOAD: load}
+    decision = decide(facts(stages=stages, progress={"chunksDone": done, "chunksTotal": 6}))
+    assert decision.status["progress"].get("eta") == eta
+    later = facts(a_migration(decision.status), now=NOW + timedelta(seconds=20), stages=stages, progress=None)
+    assert decide(later).status["progress"].get("eta") == eta
+
+
+def test_a_run_that_ended_foretells_nothing():
+    stages = {Stage.PLAN: PLANNED, Stage.LOAD: StageFacts(running=True, created=NOW - timedelta(minutes=10))}
+    before = decide(facts(stages=stages, progress={"chunksDone": 2, "chunksTotal": 6})).status
+    report = StageFacts(complete=True, answer={**SUCCEEDED, "outcome": "Rejected", "reason": "ReconciliationFailed"})
+    stages = {Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: report}
+    after = decide(facts(a_migration(before), stages=stages)).status["progress"]
+    assert (after["chunksDone"], after.get("eta")) == (2, None)
 
 
 def test_all_chunks_are_done_while_the_report_is_made():

@@ -82,8 +82,13 @@ class Room:
         self.cluster.put(SECRETS, "erp-db", {"data": CREDENTIALS})
         self.cluster.objects["persistentvolumeclaims", "legacy"] = {}
         self.body = a_migration()
-        self.store.observe(MIGRATION_JOBS, None, self.body)
+        self.tell(self.body)
         self.store.observe(IMPLEMENTATIONS, None, an_implementation())
+
+    def tell(self, body: dict[str, Any]) -> None:
+        """The MigrationJob as it is now, in the cluster and in the store."""
+        self.cluster.put(MIGRATION_JOBS, body["metadata"]["name"], body)
+        self.store.observe(MIGRATION_JOBS, None, body)
 
     async def look(self, after: float = 0) -> float | None:
         self.now += timedelta(seconds=after)
@@ -105,7 +110,7 @@ class Room:
         body = self.store.get(MIGRATION_JOBS, "huasheng", "parties")
         self.cluster.version += 1
         metadata = {**body["metadata"], "resourceVersion": str(self.cluster.version)}
-        self.store.observe(MIGRATION_JOBS, None, {**body, "metadata": metadata, "spec": {**body["spec"], **spec}})
+        self.tell({**body, "metadata": metadata, "spec": {**body["spec"], **spec}})
 
     def end(self, stage: Stage, answer: dict[str, Any], *, code: int = 0) -> None:
         self.end_job(self.job(stage), answer, code=code)
@@ -124,6 +129,7 @@ class Room:
             "metadata": {
                 "name": f"{name}-0", "namespace": "huasheng", "uid": f"p{name}",
                 "resourceVersion": str(self.cluster.version), "labels": {"batch.kubernetes.io/job-name": name},
+                "ownerReferences": [{"uid": job["metadata"]["uid"]}],
             },
             "status": {"phase": phase, "containerStatuses": [{"name": "migrate", "ready": True, "state": state}]},
         }  # fmt: skip
@@ -213,7 +219,7 @@ def a_live_room() -> Room:
         {"name": "erp-db", "type": "postgresql", "secretRef": {"name": "erp-db"}},
         {"name": "old-erp", "type": "mysql", "secretRef": {"name": "old-secret"}},
     ]
-    room.store.observe(MIGRATION_JOBS, None, room.body)
+    room.tell(room.body)
     room.store.observe(IMPLEMENTATIONS, None, an_implementation(connections=connections))
     return room
 
@@ -295,6 +301,14 @@ async def test_an_account_without_rights_stalls_with_what_to_do():
     await room.look()
     assert room.ready["reason"] == "ImpersonationForbidden"
     assert "kubectl -n huasheng create rolebinding" in room.ready["message"]
+
+
+async def test_a_migration_that_was_deleted_meanwhile_starts_nothing():
+    room = Room()
+    del room.cluster.objects[MIGRATION_JOBS.plural, "parties"]
+    await room.look()
+    assert [write for write in room.cluster.writes if write[0] == JOBS.plural] == []
+    assert room.store.get(MIGRATION_JOBS, "huasheng", "parties") is None
 
 
 @pytest.mark.parametrize(("kind", "enough"), [("Mock", False), ("Rehearsal", False), ("Final", True), (None, True)])

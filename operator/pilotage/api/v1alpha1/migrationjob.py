@@ -64,6 +64,15 @@ class FileFormat(StrEnum):
 class VolumeSource(ApiModel):
     """Files on a PersistentVolumeClaim of the namespace."""
 
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "!has(self.path) || !self.path.split('/').exists(part, part == '..')",
+                "path may not lead out of the volume",
+            )
+        )
+    }
+
     claim_name: ObjectName
     path: Annotated[RelativePath, Field(description="folder on the volume; default: its root")] | None = None
 
@@ -317,6 +326,7 @@ class ConflictPolicy(StrEnum):
     FAIL = "Fail"
     KEEP_TARGET = "KeepTarget"
     OVERWRITE = "Overwrite"
+    NEWER_WINS = "NewerWins"
     FILL_NULLS = "FillNulls"
     QUARANTINE = "Quarantine"
 
@@ -324,7 +334,17 @@ class ConflictPolicy(StrEnum):
 class OnConflict(ApiModel):
     """What becomes of a row whose key the target has already, from before or from an earlier object."""
 
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            ("has(self.column) == (has(self.policy) && self.policy == 'NewerWins')", "column goes with NewerWins"),
+        )
+    }
+
     policy: ConflictPolicy = ConflictPolicy.FAIL
+    column: (
+        Annotated[Identifier, Field(description="of NewerWins: the row with the greater value wins; a tie is kept")]
+        | None
+    ) = None
 
 
 class CodeBudget(ApiModel):
@@ -516,6 +536,10 @@ class MigrationProgress(ApiModel):
     chunks_done: Count = 0
     chunks_total: Count = 0
     rows_per_second: Count = 0
+    eta: (
+        Annotated[Timestamp, Field(description="when the last chunk will be done at the speed so far, to the minute")]
+        | None
+    ) = None
 
 
 class CheckResult(ApiModel):
@@ -642,6 +666,11 @@ def _fields_problem(found: MigrationObject, before: set[str]) -> str | None:
             return f"object {found.name}, field {field.to}: give exactly one of from, join and value"
         if field.reference and field.reference.object and field.reference.object not in before:
             return f"object {found.name}, field {field.to}: object {field.reference.object} is not listed before it"
+    column = found.on_conflict.column
+    if (found.on_conflict.policy is ConflictPolicy.NEWER_WINS) != (column is not None):
+        return f"object {found.name}: onConflict.column goes with NewerWins, which needs it"
+    if column and column not in {field.to for field in found.fields if field.to not in found.key}:
+        return f"object {found.name}: onConflict.column {column} is none of its fields beside the key"
     return None
 
 
