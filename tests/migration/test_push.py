@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -11,12 +12,13 @@ import threading
 import psycopg
 import pytest
 
+from pilotage.migration import bulk
 from pilotage.migration.bulk import BulkApi
 from pilotage.migration.errors import BudgetExceeded, Halt, Rejected, Unreachable
 from pilotage.migration.push import Destination, push
 from tests.migration.conftest import kill
 from tests.migration.world import World, row
-from tests.support.bulk import AFTER, BEFORE, TOKEN, bulk_server
+from tests.support.bulk import AFTER, BEFORE, ENDLESS, FAILING, TOKEN, bulk_server
 
 pytestmark = pytest.mark.postgresql
 
@@ -114,6 +116,26 @@ def test_pushing_again_sends_the_rows_as_the_table_has_them_now(sender):
     assert sender.api.changes == ROWS + 1
 
 
+def test_pushing_again_lets_the_jobs_of_an_interrupted_push_end_before_newer_rows_follow(sender):
+    polls = [number for number, (method, _) in enumerate(_asked_by_a_push(sender)) if method == "GET"]
+    sender.api.faults = dict.fromkeys(range(polls[0], polls[0] + bulk.ATTEMPTS), BEFORE)
+    with pytest.raises(Unreachable):
+        sender.push()
+    sender.world.query("update party set balance = 77 where code = 'K00001'")
+    sender.push(again=True)
+    sender.api.finish_jobs()
+    assert sender.api.records["K00001"][1]["Balance__c"] == "77.00"
+
+
+def test_a_value_with_line_ends_and_quotes_stays_one_value(sender):
+    sender.world.query("update party set name = E'a\\rb' where code = 'K00004'")
+    sender.world.query("update party set name = E'a\\nb\\r\\nc\"d,e' where code = 'K00005'")
+    assert sender.push()["rows"] == ROWS
+    names = ["a\rb", 'a\nb\r\nc"d,e']
+    assert [sender.api.records[code][1]["Name"] for code in ("K00004", "K00005")] == names
+    assert set(names) < {line[2] for line in sender.file("success")}
+
+
 def test_rows_that_the_api_refuses_are_listed_with_its_words_made_safe_to_open_and_the_others_arrive(
     server, tmp_path, api
 ):
@@ -133,7 +155,7 @@ def test_rows_that_the_api_refuses_are_listed_with_its_words_made_safe_to_open_a
 
 def test_an_answer_lost_at_any_request_changes_nothing(sender):
     requests = _requests_of_a_push(sender)
-    for fault in (BEFORE, AFTER, (500, b"oops")):
+    for fault in (BEFORE, AFTER, FAILING, (500, b"oops")):
         for number in range(requests):
             with bulk_server() as api:
                 api.faults = {number: fault}
@@ -150,6 +172,17 @@ def test_a_worker_killed_at_any_request_is_followed_by_one_that_sends_every_row_
             assert other.push(batch_rows=ROWS)["rows"] == ROWS
             assert_all_there_once(other)
             assert [job["state"] for job in api.jobs.values()].count("JobComplete") == 1, number
+
+
+def test_the_command_line_pushes_and_answers_with_counts_and_files(loaded, api):
+    process = _command(loaded, api)
+    output = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 0, output
+    answer = json.loads(output)
+    assert (answer["outcome"], answer["rows"]) == ("Pushed", ROWS)
+    assert [(loaded.folder / path).exists() for path in answer["files"]] == [True, True]
+    assert_all_there_once(Sender(loaded, api))
+    assert TOKEN not in output
 
 
 def killed_at(sender: Sender, number: int) -> int:
@@ -181,9 +214,14 @@ def _command(world: World, api):
 
 
 def _requests_of_a_push(sender: Sender, **options) -> int:
+    return len(_asked_by_a_push(sender, **options))
+
+
+def _asked_by_a_push(sender: Sender, **options) -> list[tuple[str, str]]:
+    """The requests of an undisturbed push to a server of its own."""
     with bulk_server() as api:
         Sender(sender.world, api).push(**options)
-        return len(api.asked)
+        return api.asked
 
 
 @pytest.mark.parametrize("ending", ["Failed", "Aborted"])
@@ -224,7 +262,7 @@ def test_an_api_that_stays_away_ends_the_attempt_and_not_the_push(sender):
         ((200, b"<html>"), "AnswerUnusable"),
         ((200, b"[" * 100_000), "AnswerUnusable"),
         ((200, b'{"id": "../../x", "state": "Open"}'), "AnswerUnusable"),
-        ((200, b" " * (1 << 21)), "AnswerUnusable"),
+        ((200, b'{"id": "750x", "state": "Open"}' + b" " * (1 << 21)), "AnswerUnusable"),
         ((403, [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests"}]), "ApiLimitReached"),
     ],
 )
@@ -234,6 +272,22 @@ def test_a_hostile_answer_stops_the_push_and_sends_no_row(sender, fault, reason)
         sender.push()
     assert stopped.value.reason == reason
     assert len(sender.api.asked) == 1
+
+
+def test_an_answer_about_another_job_is_not_taken_for_this_one_s(sender):
+    sender.api.faults = {2: (200, {"id": "750Another", "state": "UploadComplete"})}
+    with pytest.raises(Halt, match="describes job 750Another"):
+        sender.push()
+    sender.push()
+    assert_all_there_once(sender)
+
+
+def test_an_api_that_never_ends_its_headers_is_hung_up_on(sender, monkeypatch):
+    monkeypatch.setattr(bulk, "ANSWER_SECONDS", 0.2)
+    sender.api.faults = {0: ENDLESS}
+    sender.push()
+    assert sender.waited == [1.0]
+    assert_all_there_once(sender)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +318,16 @@ def test_no_message_repeats_the_token_even_where_the_api_does(sender):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://crm.example/services/data/v62.0", "https://me:pw@crm.example/x", "ftp://crm.example", "https://"]
+    "url",
+    [
+        "http://crm.example/services/data/v62.0",
+        "https://me:pw@crm.example/x",
+        "ftp://crm.example",
+        "https://",
+        "https://crm.example:99999/x",
+        "https://[crm.example",
+        "https://crm.example/services data",
+    ],
 )
 def test_a_token_goes_only_over_https_or_loopback(url):
     with pytest.raises(Halt) as stopped:
@@ -273,7 +336,8 @@ def test_a_token_goes_only_over_https_or_loopback(url):
 
 
 def test_an_external_id_that_two_rows_share_is_refused_before_anything_is_sent(sender):
-    sender.world.query("update party set name = '同名' where code in ('K00001', 'K00002')")
+    for code, name in (("K00001", "同名"), ("K00002", "别名"), ("K00003", "同名")):
+        sender.world.query(f"update party set name = '{name}' where code = '{code}'")
     with pytest.raises(Halt) as stopped:
         sender.push(columns={"name": "Legacy_Id__c"})
     assert stopped.value.reason == "ExternalIdNotUnique"
@@ -288,9 +352,10 @@ def test_a_loaded_row_that_is_no_longer_there_is_noticed_before_anything_is_sent
 
 
 def test_an_empty_value_is_sent_as_the_api_s_null_and_its_text_is_refused(sender):
-    sender.world.query("update party set since = null where code = 'K00001'")
+    sender.world.query("update party set since = null, name = '' where code = 'K00001'")
     sender.push()
-    assert sender.api.records["K00001"][1]["Since__c"] == "#N/A"
+    sent = sender.api.records["K00001"][1]
+    assert (sent["Since__c"], sent["Name"]) == ("#N/A", "#N/A")
     sender.world.query("update party set name = '#N/A' where code = 'K00001'")
     with pytest.raises(Halt) as stopped:
         sender.push(again=True)

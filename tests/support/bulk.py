@@ -8,13 +8,15 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 PREFIX = "/services/data/v62.0/jobs/ingest"
 TOKEN = "00D-token-of-a-test"
 BEFORE, AFTER = "lost before it is heard", "lost after it was heard"
+FAILING = "answers that it failed after it was heard"
+ENDLESS = "begins to answer without end"
 
 
 class BulkServer:
@@ -38,6 +40,12 @@ class BulkServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def finish_jobs(self) -> None:
+        """What a real API does by itself: jobs that have begun come to their end, asked or not."""
+        for job in self.jobs.values():
+            while job["state"] in {"UploadComplete", "InProgress"}:
+                self._go_on(job)
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         job, _, part = path.removeprefix(PREFIX).strip("/").partition("/")
@@ -118,6 +126,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(401, [{"errorCode": "INVALID_SESSION_ID", "message": said}])
         if fault == BEFORE:
             return self.connection.close()
+        if fault == ENDLESS:
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return None
         if isinstance(fault, tuple):
             return self._say(*fault)
         status, answer = self.api.answer(self.command, self.path, body)
@@ -125,6 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
             fault()
         if fault == AFTER or callable(fault):
             return self.connection.close()
+        if fault == FAILING:
+            status, answer = 500, b"oops"
         return self._say(status, answer)
 
     do_GET = do_POST = do_PUT = do_PATCH = _serve  # noqa: N815 - the names that http.server calls
@@ -140,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _csv(header: list[str], rows: list[list[str]]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([header, *rows])
     return text.getvalue().encode()
 
 

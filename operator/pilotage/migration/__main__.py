@@ -263,6 +263,8 @@ def push_rows(arguments: argparse.Namespace) -> dict[str, Any]:
     run = run_identifier(arguments)
     api = BulkApi(arguments.url, os.environ.get("PILOTAGE_TOKEN", ""))
     names = dict(one.partition("=")[::2] for one in arguments.column)
+    if len(names) != len(arguments.column):
+        raise Halt("ColumnUnknown", "--column names a column of the table more than once")
     destination = Destination(arguments.url, arguments.to, arguments.external_id, names)
     with connect() as connection:
         _known_run(connection, run)

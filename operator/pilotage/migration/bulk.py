@@ -8,15 +8,18 @@ import io
 import ipaddress
 import json
 import re
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pilotage.migration.errors import Halt, Unreachable
 
@@ -33,6 +36,7 @@ CREATED: Final = "sf__Created"
 ERROR: Final = "sf__Error"
 
 _JOB: Final = re.compile(r"[A-Za-z0-9]{1,64}")
+_PATH: Final = re.compile(r"[!-~]*")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -65,19 +69,17 @@ class BulkApi:
     """
 
     def __init__(self, url: str, token: str, pause: Callable[[float], None] = time.sleep) -> None:
-        found = urlsplit(url)
-        if found.scheme not in {"http", "https"} or not found.hostname or found.query or found.fragment:
-            raise Halt("ApiUrlInvalid", "the API's URL is no https://HOST/services/data/VERSION")
+        found, port = _address(url)
         if "@" in found.netloc:
             raise Halt(
                 "ApiUrlInvalid", "the API's URL has a user or password in it: the token goes into PILOTAGE_TOKEN"
             )
-        if found.scheme == "http" and not _is_loopback(found.hostname):
+        if found.scheme == "http" and not _is_loopback(str(found.hostname)):
             raise Halt("ApiUrlInvalid", "the API's URL is not https: the token would go over the network in the clear")
         if not token or not token.isascii() or not token.isprintable():
             raise Halt("TokenMissing", "PILOTAGE_TOKEN has no token of the API in it")
         self._secure = found.scheme == "https"
-        self._host, self._port = found.hostname, found.port
+        self._host, self._port = str(found.hostname), port
         self._path = found.path.rstrip("/") + "/jobs/ingest"
         self._token = token
         self._pause = pause
@@ -109,7 +111,7 @@ class BulkApi:
     def job(self, job: str) -> Job | None:
         """How far the job is; None when the API no longer knows it."""
         answer = self._ask("GET", f"/{job}", missing=True)
-        return self._job(answer) if answer.status != HTTPStatus.NOT_FOUND else None
+        return self._job(answer, job) if answer.status != HTTPStatus.NOT_FOUND else None
 
     def results(self, job: str, kind: str) -> list[dict[str, str]]:
         """The rows of one outcome: successfulResults, failedResults or unprocessedrecords."""
@@ -124,14 +126,14 @@ class BulkApi:
     def _set_state(self, job: str, state: str, *unlike: str) -> Job:
         """Move the job on. A refusal is none where an earlier request, whose answer was lost, has moved it already."""
         try:
-            return self._job(self._ask("PATCH", f"/{job}", json.dumps({"state": state}).encode()))
+            return self._job(self._ask("PATCH", f"/{job}", json.dumps({"state": state}).encode()), job)
         except Halt as halt:
             found = self.job(job) if halt.reason == "ApiRefused" else None
             if found is None or found.state in unlike:
                 raise
             return found
 
-    def _job(self, answer: _Answer) -> Job:
+    def _job(self, answer: _Answer, asked: str | None = None) -> Job:
         try:
             found = json.loads(answer.body)
             job, state = found["id"], found["state"]
@@ -139,7 +141,9 @@ class BulkApi:
             raise Halt("AnswerUnusable", "the API describes a job without id and state") from error
         if not isinstance(job, str) or not isinstance(state, str) or not _JOB.fullmatch(job):
             raise Halt("AnswerUnusable", "the API names a job by an id that is none")
-        return Job(job, state, self._words(str(found.get("errorMessage") or "")))
+        if asked is not None and job != asked:
+            raise Halt("AnswerUnusable", f"the API describes job {job} where it was asked for {asked}")
+        return Job(job, self._words(state), self._words(str(found.get("errorMessage") or "")))
 
     def _ask(
         self,
@@ -186,6 +190,10 @@ class BulkApi:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "text/csv, application/json"}
         if body is not None:
             headers["Content-Type"] = kind
+        connection.connect()
+        # The timeout of a socket begins anew with each byte: who sends headers for ever is hung up on.
+        watch = threading.Timer(ANSWER_SECONDS, _hang_up, (connection.sock,))
+        watch.start()
         try:
             connection.request(method, self._path + path, body, headers)
             answer = connection.getresponse()
@@ -194,12 +202,13 @@ class BulkApi:
                 found += part
                 if len(found) > limit:
                     raise Halt("AnswerUnusable", f"the API's answer is longer than {limit} bytes")
-                if time.monotonic() > deadline:
-                    raise TimeoutError
+            if time.monotonic() > deadline:
+                raise TimeoutError
             if answer.length:
                 raise http.client.IncompleteRead(bytes(found), answer.length)
             return _Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, bytes(found))
         finally:
+            watch.cancel()
             connection.close()
 
     def _refusal(self, method: str, answer: _Answer) -> Halt:
@@ -220,6 +229,24 @@ class BulkApi:
 
     def _words(self, text: str) -> str:
         return _UNPRINTABLE.sub(" ", text.replace(self._token, "…"))[:300]
+
+
+def _address(url: str) -> tuple[SplitResult, int | None]:
+    try:
+        found = urlsplit(url)
+        port = found.port
+    except ValueError:
+        found, port = SplitResult("", "", "", "", ""), None
+    plain = not found.query and not found.fragment and _PATH.fullmatch(found.path)
+    if found.scheme not in {"http", "https"} or not found.hostname or not plain:
+        raise Halt("ApiUrlInvalid", "the API's URL is no https://HOST/services/data/VERSION")
+    return found, port
+
+
+def _hang_up(connection: socket.socket) -> None:
+    # Of the plain socket: the method of a TLS socket would take the session from under whoever reads.
+    with suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _is_loopback(host: str) -> bool:

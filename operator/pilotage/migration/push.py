@@ -86,6 +86,8 @@ def push(
     table has it by then. Raises BudgetExceeded when the API refused rows.
     """
     with _alone(connection, destination):
+        if again:
+            _end_jobs(connection, api, run, name, destination, pause)
         _cut(connection, run, name, destination, batch_rows, again=again)
         while batch := _next(connection, run, name, destination):
             results = _send(connection, api, run, name, destination, batch, pause)
@@ -109,6 +111,25 @@ def _alone(connection: Connection, destination: Destination) -> Iterator[None]:
     finally:
         if not connection.closed:
             connection.execute("select pg_advisory_unlock(%s)", (key,))
+
+
+def _end_jobs(
+    connection: Connection,
+    api: BulkApi,
+    run: str,
+    name: str,
+    destination: Destination,
+    pause: Callable[[float], None],
+) -> None:
+    """See jobs that an earlier process left to their end: their rows must not come after newer ones."""
+    for (job,) in connection.execute(
+        "select job_id from mig.push where run_id = %s and object = %s and destination = %s"
+        " and state = 'pending' and job_id is not null",
+        (run, name, destination.digest),
+    ).fetchall():
+        begun = _taken_up(api, job)
+        if begun:
+            _wait(api, begun, pause)
 
 
 def _cut(connection: Connection, run: str, name: str, destination: Destination, rows: int, *, again: bool) -> None:
@@ -157,7 +178,7 @@ def _require_names(plan: ObjectPlan, destination: Destination) -> None:
     if unknown:
         raise Halt("ColumnUnknown", f"--column: object {plan.definition.name} fills no column {', '.join(unknown)}")
     names = list(destination.names.values())
-    if destination.external_id not in names or len(set(names)) != len(names):
+    if destination.external_id not in names or len(set(names)) != len(names) or "" in names:
         raise Halt(
             "ColumnUnknown",
             f"--column must name every field of the API once, and one of them {destination.external_id}",
@@ -206,7 +227,8 @@ def _rows(
                 text = f"row {row[place]!r} has a value of {LONGEST_VALUE} characters or more"
                 raise Halt("ValueUnsendable", text)
             before = row[place]
-            yield [NULL if value is None else value for value in row]
+            # The API would take an empty text for "leave it as it is".
+            yield [value or NULL for value in row]
 
 
 def _batches(rows: Iterator[list[str]], limit: int) -> Iterator[tuple[int, bytes]]:
@@ -226,7 +248,8 @@ def _batches(rows: Iterator[list[str]], limit: int) -> Iterator[tuple[int, bytes
 
 def _line(row: Sequence[str]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
+    # All are quoted, as a carriage return within a value would otherwise end the row.
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(row)
     return text.getvalue().encode()
 
 
@@ -256,7 +279,7 @@ def _send(
 ) -> dict[str, list[str]]:
     """See one batch through to its results: id, created and error of each external id."""
     place = (run, name, destination.digest, batch.number)
-    job, tries, problem = _taken_up(api, batch), batch.tries, ""
+    job, tries, problem = _taken_up(api, batch.job), batch.tries, ""
     while tries < TRIES or job:
         if job is None:
             tries += 1
@@ -282,9 +305,9 @@ def _send(
     )
 
 
-def _taken_up(api: BulkApi, batch: Batch) -> Job | None:
+def _taken_up(api: BulkApi, left: str | None) -> Job | None:
     """The job that an earlier process left: one that has begun goes on, of an open one nobody knows what it holds."""
-    job = api.job(batch.job) if batch.job else None
+    job = api.job(left) if left else None
     if job and job.state == "Open":
         api.abort(job.id)
         return None
