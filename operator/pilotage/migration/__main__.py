@@ -241,15 +241,16 @@ def quarantine_replay(arguments: argparse.Namespace) -> dict[str, Any]:
     run = run_identifier(arguments)
     with connect() as connection:
         known = _known_run(connection, run)
-    if known.state != "succeeded" or known.kind is not RunKind.FINAL:
-        text = f"run {run}, a {known.kind}, is {known.state} and has loaded nothing: repair the source and run it again"
-        raise Halt("NotSucceeded", text)
-    plan = next((found for found in _plans(known) if found.definition.name == arguments.object), None)
-    if plan is None:
-        raise Halt("ObjectUnknown", f"run {run} has no object {arguments.object}")
+        if known.state != "succeeded" or known.kind is not RunKind.FINAL:
+            text = f"run {run}, a {known.kind}, is {known.state} and has loaded nothing: repair the source"
+            raise Halt("NotSucceeded", f"{text} and run it again")
+        plan = next((found for found in _plans(known) if found.definition.name == arguments.object), None)
+        if plan is None:
+            raise Halt("ObjectUnknown", f"run {run} has no object {arguments.object}")
+        whole = quarantine_file.unshowable(connection, run, plan)
     folder = arguments.fixed.parent
     content, manifest = folder / f"{arguments.object}.replay.csv", folder / f"{arguments.object}.replay.yaml"
-    quarantine_file.write_fixed(content, arguments.fixed, plan)
+    quarantine_file.write_fixed(content, arguments.fixed, plan, whole)
     spec = quarantine_file.replay_spec(dict(known.plan["spec"]), arguments.object, content.name, plan.delimiter)
     manifest.write_text(yaml.safe_dump({"spec": spec}, allow_unicode=True, sort_keys=False), encoding="utf-8")
     # The rows are part of the run's identity: other repairs are another run, the same ones are never loaded twice.
@@ -345,7 +346,7 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
 
 def _replay_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--object", required=True, help="the object whose rows were repaired")
-    parser.add_argument("--fixed", type=Path, required=True, help="its export, repaired, still as CSV")
+    parser.add_argument("--fixed", type=Path, required=True, help="its export, repaired: CSV or a workbook")
 
 
 def _push_options(parser: argparse.ArgumentParser) -> None:
