@@ -10,14 +10,21 @@ import subprocess
 import sys
 import zipfile
 from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
+import xlsxwriter
 import yaml
+from python_calamine import CalamineWorkbook
 
 from tests.migration.conftest import kill, wait_for
 from tests.migration.world import HEADER, World, contacts_object, customers_object, row
 
 pytestmark = pytest.mark.postgresql
+
+MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 
 class Laptop:
@@ -279,6 +286,83 @@ def test_repaired_rows_are_loaded_once_and_what_is_still_wrong_is_refused_again(
         ("K00002", "华升客户2有限公司", "7.25"),
         ("K00003", "=1+1", "0.00"),
     ]
+
+
+def repaired(exported: Path, changes: dict[tuple[int, str], object]) -> str:
+    """The exported workbook as Excel saves it after these cells, by row (from 1) and column, were typed anew."""
+    header, *found = CalamineWorkbook.from_path(exported).get_sheet_by_index(0).to_python()
+    fixed = exported.with_name("fixed.xlsx")
+    with xlsxwriter.Workbook(fixed, {"default_date_format": "yyyy-mm-dd"}) as book:
+        sheet = book.add_worksheet()
+        for number, row in enumerate([header, *found]):
+            for column, value in enumerate(row):
+                typed = changes.get((number, header[column]), value)
+                if isinstance(typed, str):
+                    sheet.write_string(number, column, typed)
+                else:
+                    sheet.write(number, column, typed)
+    return str(fixed)
+
+
+def test_rows_repaired_in_the_workbook_are_loaded_with_numbers_and_dates_as_excel_keeps_them(laptop, world):
+    manifest = quarantined(world, laptop)
+    laptop.answer("quarantine", "export", manifest, "--output", "q", "--format", "xlsx")
+    typed = {(1, "YE"): 7.25, (1, "KHRQ"): date(2024, 2, 29), (2, "YE"): "0", (3, "KHBM"): "00123"}
+    typed |= {(3, "KHMC"): "补录", (3, "YE"): 3, (3, "KHDJ"): "A"}
+    fixed = repaired(world.folder / "q/customers.quarantine.xlsx", typed)
+    for _ in range(2):
+        answer = laptop.answer("quarantine", "replay", manifest, "--object", "customers", "--fixed", fixed)[1]
+        # Of the damaged bytes nothing was typed in: an empty row is left out.
+        assert (answer["outcome"], answer["counts"]["loaded"], answer["counts"]["quarantined"]) == ("Succeeded", 3, 1)
+    assert world.query("select code, name, balance::text, since::text from party order by code") == [
+        ("00123", "补录", "3.00", None),
+        ("K00001", "华升客户1有限公司", "1.50", "2024-05-31"),
+        ("K00002", "华升客户2有限公司", "7.25", "2024-02-29"),
+        ("K00003", "=1+1", "0.00", "2024-05-31"),
+    ]
+
+
+def test_cells_of_the_exported_workbook_keep_what_is_typed_into_them(laptop, world):
+    manifest = quarantined(world, laptop)
+    laptop.answer("quarantine", "export", manifest, "--output", "q", "--format", "xlsx")
+    with zipfile.ZipFile(world.folder / "q/customers.quarantine.xlsx") as book:
+        styles = ET.fromstring(book.read("xl/styles.xml"))
+        sheet = ET.fromstring(book.read("xl/worksheets/sheet1.xml"))
+    formats = [one.get("numFmtId") for one in styles.find(f"{MAIN}cellXfs")]
+    rows = [list(one) for one in sheet.find(f"{MAIN}sheetData")][1:]
+    text_format = "49"
+    assert {formats[int(cell.get("s"))] for row in rows for cell in row} == {text_format}
+    assert {len(row) for row in rows} == {len(HEADER) + 6}
+
+
+def test_values_that_a_workbook_cannot_hold_come_back_whole(laptop, world):
+    long, control = "长" * 40_000, "a\x01b"
+    world.spec["objects"][0]["fields"][2] = {"to": "tier", "from": "KHDJ"}
+    world.write([row(1, KHDJ=long, YE="x"), row(2, KHDJ=control, YE="x"), row(3, KHDJ=control, YE="x")])
+    manifest = laptop.manifest()
+    laptop.answer("run", manifest)
+    laptop.answer("quarantine", "export", manifest, "--output", "q", "--format", "xlsx")
+    typed = {(1, "YE"): 1, (2, "YE"): 2, (3, "YE"): 3, (3, "KHDJ"): "typed anew"}
+    fixed = repaired(world.folder / "q/customers.quarantine.xlsx", typed)
+    assert laptop.answer("quarantine", "replay", manifest, "--object", "customers", "--fixed", fixed)[0] == 0
+    assert world.query("select tier from party order by code") == [(long,), (control,), ("typed anew",)]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "SourceUnreadable"), (b"no workbook", "SourceUnreadable"), ("another header", "ColumnsMissing")],
+)
+def test_a_workbook_that_is_not_the_export_is_refused(laptop, world, content, reason):
+    manifest = quarantined(world, laptop)
+    fixed = world.folder / "fixed.xlsx"
+    if content == "another header":
+        with xlsxwriter.Workbook(fixed) as book:
+            book.add_worksheet().write_row(0, 0, [*HEADER[1:], HEADER[0]])
+    elif content:
+        fixed.write_bytes(content)
+    replay = ("quarantine", "replay", manifest, "--object", "customers", "--fixed", "fixed.xlsx")
+    code, answer = laptop.answer(*replay)
+    assert (code, answer["reason"]) == (42, reason)
 
 
 def test_repaired_rows_find_the_rows_that_their_references_name(laptop, world):

@@ -25,6 +25,7 @@ import yaml
 
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
 from pilotage.migration import ledger, quarantine_file
+from pilotage.migration.bulk import BulkApi
 from pilotage.migration.certificate import certificate_digest
 from pilotage.migration.certificate_page import LANGUAGES, certificate_page
 from pilotage.migration.connection import use_connection, use_source
@@ -34,6 +35,7 @@ from pilotage.migration.errors import EXIT_BAD_PLAN, EXIT_TERMINATED, EXIT_TRANS
 from pilotage.migration.look import command as look
 from pilotage.migration.plan import DEFAULT_CHUNK_ROWS, ObjectPlan, make_plan
 from pilotage.migration.probe import Probe, run_probe
+from pilotage.migration.push import BATCH_ROWS, Destination, push
 from pilotage.migration.terminal import in_words, live_progress
 from pilotage.migration.termination import write_termination
 from pilotage.migration.undo import refusals, roll_back
@@ -239,21 +241,46 @@ def quarantine_replay(arguments: argparse.Namespace) -> dict[str, Any]:
     run = run_identifier(arguments)
     with connect() as connection:
         known = _known_run(connection, run)
-    if known.state != "succeeded" or known.kind is not RunKind.FINAL:
-        text = f"run {run}, a {known.kind}, is {known.state} and has loaded nothing: repair the source and run it again"
-        raise Halt("NotSucceeded", text)
-    plan = next((found for found in _plans(known) if found.definition.name == arguments.object), None)
-    if plan is None:
-        raise Halt("ObjectUnknown", f"run {run} has no object {arguments.object}")
+        if known.state != "succeeded" or known.kind is not RunKind.FINAL:
+            text = f"run {run}, a {known.kind}, is {known.state} and has loaded nothing: repair the source"
+            raise Halt("NotSucceeded", f"{text} and run it again")
+        plan = next((found for found in _plans(known) if found.definition.name == arguments.object), None)
+        if plan is None:
+            raise Halt("ObjectUnknown", f"run {run} has no object {arguments.object}")
+        whole = quarantine_file.unshowable(connection, run, plan)
     folder = arguments.fixed.parent
     content, manifest = folder / f"{arguments.object}.replay.csv", folder / f"{arguments.object}.replay.yaml"
-    quarantine_file.write_fixed(content, arguments.fixed, plan)
+    quarantine_file.write_fixed(content, arguments.fixed, plan, whole)
     spec = quarantine_file.replay_spec(dict(known.plan["spec"]), arguments.object, content.name, plan.delimiter)
     manifest.write_text(yaml.safe_dump({"spec": spec}, allow_unicode=True, sort_keys=False), encoding="utf-8")
     # The rows are part of the run's identity: other repairs are another run, the same ones are never loaded twice.
     digest = hashlib.sha256(f"{run}/{arguments.object}/".encode() + content.read_bytes()).hexdigest()
     arguments.run_id, arguments.manifest, arguments.source_root = str(uuid.UUID(digest[:32])), manifest, folder
     return run_all(arguments)
+
+
+def push_rows(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Send what a run has loaded for one object on to an HTTP API."""
+    run = run_identifier(arguments)
+    api = BulkApi(arguments.url, os.environ.get("PILOTAGE_TOKEN", ""))
+    names = dict(one.partition("=")[::2] for one in arguments.column)
+    if len(names) != len(arguments.column):
+        raise Halt("ColumnUnknown", "--column names a column of the table more than once")
+    destination = Destination(arguments.url, arguments.to, arguments.external_id, names)
+    with connect() as connection:
+        _known_run(connection, run)
+        ledger.create_schema(connection)
+        done = push(
+            connection,
+            api,
+            run,
+            arguments.object,
+            destination,
+            folder=arguments.output,
+            batch_rows=arguments.batch_rows,
+            again=arguments.again,
+        )
+    return {"run": run, "outcome": "Pushed", "reason": "Pushed", **done}
 
 
 def _plans(found: ledger.RunRow) -> list[ObjectPlan]:
@@ -319,7 +346,26 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
 
 def _replay_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--object", required=True, help="the object whose rows were repaired")
-    parser.add_argument("--fixed", type=Path, required=True, help="its export, repaired, still as CSV")
+    parser.add_argument("--fixed", type=Path, required=True, help="its export, repaired: CSV or a workbook")
+
+
+def _push_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--object", required=True, help="the object whose rows are sent")
+    parser.add_argument("--url", required=True, help="of the API's version, https://HOST/services/data/v62.0")
+    parser.add_argument("--to", required=True, metavar="NAME", help="the API's object, such as Account")
+    parser.add_argument("--external-id", required=True, metavar="NAME", help="the API's field that identifies a row")
+    parser.add_argument(
+        "--column", required=True, action="append", metavar="COLUMN=NAME", help="a column of the table, the API's field"
+    )
+    parser.add_argument("--batch-rows", type=_positive, default=BATCH_ROWS, help="rows of one job")
+    parser.add_argument("--again", action="store_true", help="send every row anew, as the table has it now")
+    parser.add_argument("--output", type=Path, default=Path("push"), help="folder for success and error files")
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
 
 
 _RUN, _LOAD = (_run_options,), (_run_options, _load_options)
@@ -338,6 +384,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "take a Final run back: remove what it inserted, restore what it overwrote",
         rollback,
         (*_LOAD, _rollback_options),
+    ),
+    "push": Command(
+        "send what a run has loaded on to an HTTP API (Bulk API 2.0)", push_rows, (_run_options, _push_options)
     ),
     "plan": Command("prove the files, check the target, cut the chunks", plan, _LOAD),
     "work": Command("load chunks until the run has ended; any number of workers side by side", load, _LOAD),

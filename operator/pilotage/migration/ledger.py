@@ -48,6 +48,11 @@ create table if not exists mig.undo (
 create table if not exists mig.refusal (
   run_id text not null, object text not null, src_offset bigint not null, src_line bigint not null,
   target_key jsonb not null, reason text not null);
+create table if not exists mig.push (
+  run_id text not null references mig.run on delete cascade, object text not null, destination text not null,
+  batch int not null, rows int not null, sha256 text not null, content bytea not null,
+  state text not null default 'pending', job_id text, tries int not null default 0, results bytea,
+  primary key (run_id, object, destination, batch));
 """
 
 _CLAIM: Final = """

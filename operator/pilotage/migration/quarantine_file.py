@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +15,12 @@ from pilotage.migration.conversion import Refused
 from pilotage.migration.database import Connection
 from pilotage.migration.encoding import BYTE_ORDER_MARKS, CODECS
 from pilotage.migration.errors import Halt
-from pilotage.migration.look.workbook import write_sheets
+from pilotage.migration.look.workbook import shown, write_sheets
 from pilotage.migration.plan import ObjectPlan
+from pilotage.migration.source.content import Content
+from pilotage.migration.source.door import format_of
 from pilotage.migration.source.forms import Form
+from pilotage.migration.source.workbook_process import read_sheet_apart
 
 REASON_COLUMNS: Final = ("_error_code", "_error_column", "_error_message", "_src_line", "_src_offset", "_original")
 FETCHED_ROWS: Final = 1000
@@ -110,18 +113,61 @@ def _write_csv(path: Path, plan: ObjectPlan, header: Sequence[str], found: Itera
             writer.writerow([neutralise(cell) for cell in row])
 
 
-def read_fixed(path: Path, plan: ObjectPlan) -> Iterator[list[str]]:
-    """Rows of a repaired export in the columns of the source. Raises Halt when header or encoding are others."""
+def unshowable(connection: Connection, run: str, plan: ObjectPlan) -> dict[str, list[str]]:
+    """By `_src_offset`, cells of the rows that a workbook cannot hold as they are: too long, or control characters."""
+    width, place = len(plan.header), len(plan.header) + REASON_COLUMNS.index("_src_offset")
+    return {
+        row[place]: row[:width]
+        for row in rows(connection, run, plan)
+        if any(shown(cell) != cell for cell in row[:width])
+    }
+
+
+def read_fixed(path: Path, plan: ObjectPlan, whole: Mapping[str, list[str]]) -> Iterator[list[str]]:
+    """Header and rows of a repaired export, CSV or a workbook, in the columns of the source.
+
+    `whole` is what `unshowable` found: a workbook's cell that still shows one of its values stands for that value.
+    Raises Halt when header or encoding are others.
+    """
+    if format_of(path.name) is FileFormat.XLSX:
+        yield from _read_workbook(path, plan, whole)
+    else:
+        yield from _read_csv(path, plan)
+
+
+def _read_workbook(path: Path, plan: ObjectPlan, whole: Mapping[str, list[str]]) -> Iterator[list[str]]:
+    width, place = len(plan.header), len(plan.header) + REASON_COLUMNS.index("_src_offset")
+    try:
+        table = read_sheet_apart(Content(path), None, 1)
+    except OSError as error:
+        raise Halt("SourceUnreadable", f"{path.name}: {error}") from error
+    header = table.header[:width]
+    _require_header(path, header, [shown(name) for name in plan.header])
+    yield plan.header
+    for row in table.rows:
+        cells = list(row[:width])
+        offset = row[place] if place < len(row) else ""
+        for column, original in enumerate(whole.get(offset, [])):
+            if cells[column] == shown(original):
+                cells[column] = original
+        if any(cells):
+            yield cells
+
+
+def _require_header(path: Path, found: list[str], wanted: list[str]) -> None:
+    if found != wanted:
+        raise Halt("ColumnsMissing", f"{path.name}: the header is not the export's: {', '.join(found)[:300]}")
+
+
+def _read_csv(path: Path, plan: ObjectPlan) -> Iterator[list[str]]:
     codec = "utf-8-sig" if plan.encoding is Encoding.UTF_8 else CODECS[Encoding.GB18030]
     width = len(plan.header)
     try:
         with path.open(encoding=codec, newline="") as file:
             for number, row in enumerate(csv.reader(file, delimiter=plan.delimiter, strict=True), start=1):
                 cells = [restore(cell) for cell in row[:width]]
-                if number == 1 and cells != plan.header:
-                    raise Halt(
-                        "ColumnsMissing", f"{path.name}: the header is not the export's: {', '.join(cells)[:300]}"
-                    )
+                if number == 1:
+                    _require_header(path, cells, plan.header)
                 if any(row):
                     yield cells
     except UnicodeDecodeError as error:
@@ -130,12 +176,12 @@ def read_fixed(path: Path, plan: ObjectPlan) -> Iterator[list[str]]:
         raise Halt("SourceUnreadable", f"{path.name}: {error}") from error
 
 
-def write_fixed(path: Path, fixed: Path, plan: ObjectPlan) -> int:
+def write_fixed(path: Path, fixed: Path, plan: ObjectPlan, whole: Mapping[str, list[str]]) -> int:
     """Write the repaired rows as a file that the object's mapping reads; returns how many rows it has."""
     count = -1
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=plan.delimiter, lineterminator="\r\n")
-        for row in read_fixed(fixed, plan):
+        for row in read_fixed(fixed, plan, whole):
             writer.writerow(row)
             count += 1
     return max(count, 0)

@@ -13,31 +13,41 @@ from pilotage.migration.look.propose import Proposal
 from pilotage.migration.look.show import distinct_text, facts, length_text, values_text
 
 MAX_CELL: Final = 32_767
+MAX_ROWS: Final = 1_048_576
+# The number of "@" among the formats that every spreadsheet has.
+TEXT_FORMAT: Final = 49
 
 
 def write_sheets(path: Path, sheets: Iterable[tuple[str, Sequence[str], Iterable[Sequence[Any]]]]) -> None:
-    """Write sheets, each a name, a header and rows, row by row. Raises Halt when XlsxWriter is not installed."""
+    """Write sheets, each a name, a header and rows, row by row.
+
+    Texts are in cells of the format "text", where what a person types stays as it was typed: leading zeros, numbers of
+    eighteen digits. Raises Halt when XlsxWriter is not installed or a sheet would be longer than Excel's.
+    """
     try:
         import xlsxwriter
     except ImportError as error:
         raise Halt("ConsoleMissing", "a workbook needs XlsxWriter: pip install 'pilotage[console]'") from error
     with xlsxwriter.Workbook(str(path), {"constant_memory": True}) as book:
-        bold = book.add_format({"bold": True})
+        bold, plain = book.add_format({"bold": True}), book.add_format({"num_format": TEXT_FORMAT})
         for name, header, rows in sheets:
             sheet = book.add_worksheet(name)
             sheet.freeze_panes(1, 0)
             sheet.set_column(0, len(header) - 1, 18)
             for column, title in enumerate(header):
-                sheet.write_string(0, column, _cell(title), bold)
+                sheet.write_string(0, column, shown(title), bold)
             for number, row in enumerate(rows, start=1):
+                if number == MAX_ROWS:
+                    raise Halt("SheetFull", f"{path.name}: a sheet ends at {MAX_ROWS} rows: use --format csv")
                 for column, value in enumerate(row):
                     if isinstance(value, str):
-                        sheet.write_string(number, column, _cell(value))
+                        sheet.write_string(number, column, shown(value), plain)
                     else:
                         sheet.write(number, column, value)
 
 
-def _cell(text: str) -> str:
+def shown(text: str) -> str:
+    """What a cell can hold of the text."""
     return "".join(sign if sign >= " " or sign in "\n\t" else sign.encode("unicode_escape").decode() for sign in text)[
         :MAX_CELL
     ]

@@ -1,0 +1,16 @@
+"""Sheets that findings and the quarantine are written into."""
+
+from __future__ import annotations
+
+import pytest
+
+from pilotage.migration.errors import Halt
+from pilotage.migration.look import workbook
+
+
+def test_rows_that_a_sheet_has_no_room_for_are_refused_instead_of_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(workbook, "MAX_ROWS", 3)
+    workbook.write_sheets(tmp_path / "full.xlsx", [("full", ["a"], [["1"], ["2"]])])
+    with pytest.raises(Halt) as stopped:
+        workbook.write_sheets(tmp_path / "over.xlsx", [("over", ["a"], [["1"], ["2"], ["3"]])])
+    assert stopped.value.reason == "SheetFull"
