@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pilotage.api.text import printable
 from pilotage.migration.errors import Halt
-from pilotage.migration.look.defects import printable
 from pilotage.migration.look.examine import Look
 from pilotage.migration.look.propose import Proposal
 from pilotage.migration.look.show import distinct_text, facts, length_text, values_text
