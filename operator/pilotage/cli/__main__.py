@@ -16,15 +16,17 @@ from typing import Any, Final, NoReturn
 import pydantic
 import yaml
 
+from pilotage.api.v1alpha1.acceptancecheck import AcceptanceCheckSpec
 from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus, NextAction
+from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
 from pilotage.api.v1alpha1.project import GateDecision, GateName
 from pilotage.api.v1alpha1.signoff import Evidence, PunchListItem, SignOffDecision
 from pilotage.cli import decision
 from pilotage.cli.decision import Refusal
-from pilotage.cli.show import Project, console, duties, overview, tree
+from pilotage.cli.show import Project, console, duties, overview, played, tree
 from pilotage.cli.words import LANGUAGES, Language, language
-from pilotage.kube.client import ApiError, Cluster, NotFound
-from pilotage.kube.official import connect, known_contexts
+from pilotage.kube.client import ApiError, NotFound
+from pilotage.kube.official import OfficialCluster, connect, known_contexts
 from pilotage.kube.resources import (
     ACCEPTANCE_CHECKS,
     IMPLEMENTATIONS,
@@ -34,6 +36,7 @@ from pilotage.kube.resources import (
     Resource,
 )
 from pilotage.plan.conditions import parse_timestamp
+from pilotage.plan.preview import preview
 from pilotage.plan.sign_off import Words, sign_off
 
 JUDGED_WITHIN: Final = 30.0
@@ -43,12 +46,19 @@ FAR: Final = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Session:
-    """One call: the cluster, the namespace that is meant, and how to answer."""
+    """One call: the cluster if it needs one, the namespace that is meant, and how to answer."""
 
     arguments: argparse.Namespace
-    cluster: Cluster
+    connected: OfficialCluster | None
     namespace: str
     say: Language
+
+    @property
+    def cluster(self) -> OfficialCluster:
+        """The cluster; only of a call that is not offline."""
+        if self.connected is None:
+            raise AssertionError(self.arguments.command)
+        return self.connected
 
     def answer(self, document: Any, shown: Callable[[], Any]) -> None:
         """Print as the machine or the person wants it."""
@@ -95,6 +105,44 @@ async def _of(session: Session, kind: Resource, name: str) -> list[dict[str, Any
     found = await session.cluster.list(kind, session.namespace)
     mine = [body for body in found if body["spec"].get("implementationRef", {}).get("name") == name]
     return sorted(mine, key=lambda body: str(body["metadata"]["name"]))
+
+
+async def plan(session: Session) -> None:
+    """Play a project from its files to the end; exit code 1 where it would not be accepted though all goes well."""
+    documents = [found for file in session.arguments.files for found in _documents(file)]
+    given = {kind: [found for found in documents if found.get("kind") == kind] for kind in MODELS}
+    for body in (found for bodies in given.values() for found in bodies):
+        _validate(body)
+    named = session.arguments.name
+    wanted = [body for body in given["Implementation"] if named in {None, body["metadata"]["name"]}]
+    if len(wanted) != 1:
+        names = ", ".join(str(body["metadata"]["name"]) for body in given["Implementation"]) or "none"
+        raise Refusal(f"one Implementation is played; these files have {names}: choose with --name")
+    found = preview(
+        wanted[0], given["MigrationJob"], given["AcceptanceCheck"], datetime.now(UTC).replace(microsecond=0)
+    )
+    steps = [{"turn": step.turn, "after": str(step.after), "what": step.what} for step in found.steps]
+    session.answer({"steps": steps, "held": found.held}, lambda: played(found, session.say))
+    if found.held:
+        sys.exit(1)
+
+
+MODELS: Final[dict[str, type[pydantic.BaseModel]]] = {
+    "Implementation": ImplementationSpec,
+    "MigrationJob": MigrationJobSpec,
+    "AcceptanceCheck": AcceptanceCheckSpec,
+}
+
+
+def _validate(body: Mapping[str, Any]) -> None:
+    name = (body.get("metadata") or {}).get("name")
+    if not isinstance(name, str):
+        raise Refusal(f"{body['kind']}: metadata.name is missing")
+    try:
+        MODELS[body["kind"]].model_validate(body.get("spec"))
+    except pydantic.ValidationError as error:
+        lines = [f"  spec.{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
+        raise Refusal("\n".join([f"{body['kind']} {name} would be refused:", *lines])) from error
 
 
 async def approve(session: Session) -> None:
@@ -236,6 +284,14 @@ def _due(action: NextAction) -> datetime:
 
 def _exported(file: Path) -> list[dict[str, Any]]:
     """The Implementations in what `kubectl get implementations -o yaml` or `pilotage status -o json` wrote."""
+    found = [body for body in _documents(file) if body.get("kind") == IMPLEMENTATIONS.kind]
+    if not found:
+        raise Refusal(f"{file}: no Implementation in it; write it with kubectl get implementations -A -o yaml")
+    return found
+
+
+def _documents(file: Path) -> list[dict[str, Any]]:
+    """The objects of a YAML or JSON file, those of lists one by one."""
     try:
         documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -244,10 +300,7 @@ def _exported(file: Path) -> list[dict[str, Any]]:
     for document in documents:
         items = document.get("items", [document]) if isinstance(document, dict) else document
         flat += items if isinstance(items, list) else [items]
-    found = [body for body in flat if isinstance(body, dict) and body.get("kind") == IMPLEMENTATIONS.kind]
-    if not found:
-        raise Refusal(f"{file}: no Implementation in it; write it with kubectl get implementations -A -o yaml")
-    return found
+    return [body for body in flat if isinstance(body, dict)]
 
 
 def _gate(text: str) -> GateName:
@@ -285,7 +338,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(act: Callable[[Session], Awaitable[None]], *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         text = (act.__doc__ or "").split("\n")[0]
         found = commands.add_parser(act.__name__, help=text, description=text, parents=[common, *parents])
-        found.set_defaults(act=act)
+        found.set_defaults(act=act, offline=False)
         return found
 
     shown = add(status)
@@ -306,6 +359,10 @@ def _parser() -> argparse.ArgumentParser:
         "--blocker", action="append", required=True, metavar="TEXT|NUMBER", help="as status shows it; may be repeated"
     )
     waiving.add_argument("--expires", required=True, metavar="DATE")
+    played_out = add(plan)
+    played_out.set_defaults(offline=True)
+    played_out.add_argument("files", nargs="+", type=Path, metavar="FILE", help="manifests")
+    played_out.add_argument("--name", metavar="IMPLEMENTATION", help="where the files have several")
     listed = add(portfolio)
     listed.add_argument("--contexts", type=lambda text: text.split(","), default=[], metavar="A,B")
     listed.add_argument("files", nargs="*", type=Path, metavar="FILE", help="kubectl get implementations -A -o yaml")
@@ -313,6 +370,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(arguments: argparse.Namespace) -> None:
+    if arguments.offline:
+        await arguments.act(Session(arguments, None, "", Language(arguments.language)))
+        return
     contexts, current = known_contexts()
     context = arguments.context or current
     if context not in contexts:

@@ -19,6 +19,7 @@ from pilotage.api.v1alpha1.project import GateState, GateStatus
 from pilotage.cli.words import Language
 from pilotage.plan.conditions import parse_timestamp
 from pilotage.plan.gates import describe
+from pilotage.plan.preview import Preview
 
 PIPED_WIDTH: Final = 140
 BAR: Final = 24
@@ -166,6 +167,21 @@ def overview(projects: Sequence[Project], say: Language) -> RenderableType:
             printable(status.waiting_on or (ready.message if ready and ready.status != "True" else ""), 200),
         )
     return table
+
+
+def played(found: Preview, say: Language) -> RenderableType:
+    """What happens one after the other, what side by side, and what would hold the project in the end."""
+    table = Table(*(say(title) for title in ("step", "after", "what")), box=None, pad_edge=False)
+    before = 0
+    for step in found.steps:
+        number = "" if step.turn == before else str(step.turn)
+        before = step.turn
+        table.add_row(number, str(step.after) if step.after else "", printable(step.what, 300))
+    last = Text(say("accepted in the end"), style="green")
+    if found.held:
+        words = [Text(printable(line, 600)) for line in found.held]
+        last = Text("\n").join([Text(say("this would hold it"), style="bold red"), *words])
+    return Group(table, Text(), last)
 
 
 def duties(found: Sequence[tuple[str, Project, NextAction]], now: datetime, say: Language) -> RenderableType:
