@@ -196,13 +196,25 @@ def asked(court):
         "message": "waits for the sign-off of CustomerLead",
         "missing": ["CustomerLead"],
     }
-    patch = json.dumps({"status": {"observedGeneration": 1, "phase": "Configuring", "gates": [gate]}})
+    generation = int(
+        court.done("get", "implementation", "governed", "-n", TENANT, "-o", "jsonpath={.metadata.generation}")
+    )
+    condition = {
+        "type": "Ready",
+        "status": "False",
+        "observedGeneration": body["metadata"]["generation"],
+        "reason": "AwaitingApproval",
+        "message": "waits",
+        "lastTransitionTime": "2026-11-23T08:00:00Z",
+    }
+    status = {"observedGeneration": -1, "phase": "Configuring", "gates": [gate], "conditions": [condition]}
+    patch = json.dumps({"status": status})
     court.done("patch", "implementation", "governed", "-n", TENANT, "--subresource=status", "--type=merge", "-p", patch)
     return court
 
 
 def test_a_person_approves_with_two_words(asked):
-    done = as_person(asked, SIGNATORY, "approve", "governed", "golIveapproved", "--wait", "0", "-o", "json")
+    done = as_person(asked, SIGNATORY, "approve", "governed", "--wait", "0", "-o", "json")
     assert done.returncode == 0, done.stderr
     name = json.loads(done.stdout)["metadata"]["name"]
     spec = json.loads(asked.done("get", "signoff", name, "-n", TENANT, "-o", "json"))["spec"]

@@ -197,7 +197,7 @@ async def _sign(session: Session, what: SignOffDecision, words: Words) -> None:
     gate = decision.find_gate(body, arguments.gate, arguments.wave, arguments.module)
     waives = tuple(decision.blocker(gate, text) for text in words.waives)
     words = Words(words.reason, words.punch_list, waives, words.expires, words.evidence)
-    decision.check(gate, what, words)
+    decision.check(gate, what, words, arguments.digest)
     review = {"apiVersion": SELF_SUBJECT_REVIEWS.api_version, "kind": SELF_SUBJECT_REVIEWS.kind}
     answer = await session.cluster.create_review(SELF_SUBJECT_REVIEWS, review)
     user = str(answer["status"]["userInfo"]["username"])
@@ -319,10 +319,13 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--language", choices=LANGUAGES, default=language(), help="default: the locale's")
     signing = argparse.ArgumentParser(add_help=False)
     signing.add_argument("name", metavar="IMPLEMENTATION")
-    signing.add_argument("gate", type=_gate, metavar="GATE", help="such as GoLiveApproved")
+    signing.add_argument(
+        "gate", nargs="?", type=_gate, metavar="GATE", help="such as GoLiveApproved; default: the only one that waits"
+    )
     place = signing.add_mutually_exclusive_group()
     place.add_argument("--wave", type=int)
     place.add_argument("--module")
+    signing.add_argument("--digest", help="what you have looked at; refused if it is another one by now")
     signing.add_argument("--by", metavar="CONTACT", help="whose decision it is; default: the contact who you are")
     signing.add_argument(
         "--evidence", action="append", default=[], metavar="URL=SHA256", help="the signed paper; may be repeated"

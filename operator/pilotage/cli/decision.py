@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
-from typing import Any
+from typing import Any, Final
 
 from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus
 from pilotage.api.v1alpha1.project import Contact, GateName, GateState, GateStatus
@@ -18,21 +18,41 @@ class Refusal(Exception):
     """Nothing was recorded; the message says what to do instead."""
 
 
-def find_gate(body: Mapping[str, Any], name: GateName, wave: int | None, module: str | None) -> GateStatus:
-    """The gate of the Implementation that is meant. Where only one of several waits, that is the one."""
+ASKING: Final = frozenset({GateState.OPEN, GateState.STALE, GateState.EXPIRED})
+
+
+def find_gate(body: Mapping[str, Any], name: GateName | None, wave: int | None, module: str | None) -> GateStatus:
+    """The gate of the Implementation that is meant. Where only one waits, it needs no name.
+
+    Raises Refusal where the operator has not looked at the latest spec: what would be signed is not known yet.
+    """
     status = ImplementationStatus.model_validate(body.get("status") or {})
-    gates = [gate for gate in status.gates if gate.name is name]
-    if not gates:
-        known = ", ".join(dict.fromkeys(gate.name for gate in status.gates)) or "none at all"
-        raise Refusal(f"no person is asked about gate {name} of this project; persons decide: {known}")
-    if wave is not None or module is not None:
-        gates = [gate for gate in gates if (gate.wave, gate.module) == (wave, module)]
-    elif len(gates) > 1:
-        gates = [gate for gate in gates if gate.state in {GateState.OPEN, GateState.STALE, GateState.EXPIRED}] or gates
-    if len(gates) == 1:
-        return gates[0]
-    others = ", ".join(describe(gate) for gate in status.gates if gate.name is name)
-    raise Refusal(f"say which one with --wave or --module: {others}")
+    # status.observedGeneration says what has settled; a project that waits for a person has not.
+    if body["metadata"].get("generation") not in {found.observed_generation for found in status.conditions}:
+        raise Refusal("the operator has not looked at the project's latest spec yet: try again in a moment")
+    if not status.gates:
+        raise Refusal("persons decide no gate of this project: spec.profile and spec.gates name none")
+    place = (wave, module)
+    found = [
+        gate
+        for gate in status.gates
+        if name in {None, gate.name} and place in {(None, None), (gate.wave, gate.module)}
+    ]
+    if len(found) > 1 or name is None:
+        found = [gate for gate in found if gate.state in ASKING] or (found if name else [])
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(_arguments(gate) for gate in found or status.gates)
+    if found:
+        raise Refusal(f"say which one: {listed}")
+    raise Refusal(f"no such gate waits here; persons decide: {listed}")
+
+
+def _arguments(gate: GateStatus) -> str:
+    """How the gate is named on the command line."""
+    if gate.wave is not None:
+        return f"{gate.name} --wave {gate.wave}"
+    return f"{gate.name} --module {gate.module}" if gate.module else str(gate.name)
 
 
 def signer(spec: ImplementationSpec, gate: GateStatus, user: str, by: str | None) -> Contact:
@@ -60,9 +80,14 @@ def _names(contacts: Sequence[Contact]) -> str:
     return ", ".join(f"{found.id} ({found.role}, {found.name})" for found in contacts) or "nobody"
 
 
-def check(gate: GateStatus, decision: SignOffDecision, words: Words) -> None:
-    """Raises Refusal where the decision could not do what the person expects of it."""
-    place = describe(gate)
+def check(gate: GateStatus, decision: SignOffDecision, words: Words, digest: str | None = None) -> None:
+    """Raises Refusal where the decision could not do what the person expects of it.
+
+    digest: what the person has looked at, where it was said.
+    """
+    place, shown = describe(gate), gate.digest.removeprefix("sha256:")
+    if digest and not shown.startswith(digest.removeprefix("sha256:")):
+        raise Refusal(f"gate {place} is about {shown[:12]} now, not about {digest}: look at what has changed")
     if decision in {SignOffDecision.APPROVE, SignOffDecision.APPROVE_WITH_CONDITIONS}:
         if gate.state in {GateState.APPROVED, GateState.WAIVED}:
             raise Refusal(f"gate {place} is {gate.state.lower()} already")

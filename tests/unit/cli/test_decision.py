@@ -27,12 +27,14 @@ def gate(name: str = "GoLiveApproved", state: str = "Open", **fields: Any) -> di
 
 
 def project(*gates: dict[str, Any]) -> dict[str, Any]:
-    status = {"observedGeneration": 1, "gates": list(gates)}
+    standing = {"type": "Ready", "status": "False", "observedGeneration": 1, "reason": "Waits", "message": ""}
+    condition = standing | {"lastTransitionTime": "2026-11-23T08:00:00Z"}
+    status = {"observedGeneration": -1, "gates": list(gates), "conditions": [condition]}
     return an_implementation(a_module("core"), status=status, profile="Standard", contacts=CONTACTS)
 
 
-def found(*gates: dict[str, Any], name: str = "GoLiveApproved", **place: Any) -> GateStatus:
-    return find_gate(project(*gates), GateName(name), place.get("wave"), place.get("module"))
+def found(*gates: dict[str, Any], name: str | None = "GoLiveApproved", **place: Any) -> GateStatus:
+    return find_gate(project(*gates), GateName(name) if name else None, place.get("wave"), place.get("module"))
 
 
 def test_of_several_waves_the_one_that_waits_is_meant():
@@ -42,13 +44,35 @@ def test_of_several_waves_the_one_that_waits_is_meant():
 
 
 def test_where_two_wait_one_must_be_named():
-    with pytest.raises(Refusal, match="--wave or --module: GoLiveApproved of wave 1, GoLiveApproved of wave 2"):
+    with pytest.raises(Refusal, match="say which one: GoLiveApproved --wave 1, GoLiveApproved --wave 2"):
         found(gate(wave=1), gate(wave=2))
 
 
 def test_a_gate_that_nobody_is_asked_about_is_told_with_those_that_are():
     with pytest.raises(Refusal, match="persons decide: GoLiveApproved"):
         found(gate(wave=1), name="FinalAccepted")
+
+
+def test_the_only_gate_that_waits_needs_no_name():
+    assert found(gate("ScopeBaselined", "Approved"), gate(wave=1), name=None).wave == 1
+    with pytest.raises(Refusal, match="no such gate waits here; persons decide: ScopeBaselined"):
+        found(gate("ScopeBaselined", "Approved"), name=None)
+    with pytest.raises(Refusal, match="persons decide no gate of this project"):
+        found(name=None)
+
+
+def test_nothing_is_signed_that_the_operator_has_not_looked_at():
+    body = project(gate())
+    body["metadata"]["generation"] = 2
+    with pytest.raises(Refusal, match="try again in a moment"):
+        find_gate(body, None, None, None)
+
+
+def test_what_changed_since_it_was_looked_at_is_not_signed():
+    seen = GateStatus.model_validate(gate())
+    check(seen, SignOffDecision.APPROVE, Words(), "5891b5b522d5")
+    with pytest.raises(Refusal, match="is about 5891b5b522d5 now, not about aaaaaaaaaaaa"):
+        check(seen, SignOffDecision.APPROVE, Words(), "aaaaaaaaaaaa")
 
 
 def who(user: str, by: str | None = None, **fields: Any) -> str:
