@@ -196,9 +196,7 @@ def asked(court):
         "message": "waits for the sign-off of CustomerLead",
         "missing": ["CustomerLead"],
     }
-    generation = int(
-        court.done("get", "implementation", "governed", "-n", TENANT, "-o", "jsonpath={.metadata.generation}")
-    )
+    body = json.loads(court.done("get", "implementation", "governed", "-n", TENANT, "-o", "json"))
     condition = {
         "type": "Ready",
         "status": "False",
