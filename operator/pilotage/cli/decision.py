@@ -34,9 +34,7 @@ def find_gate(body: Mapping[str, Any], name: GateName | None, wave: int | None, 
         raise Refusal("persons decide no gate of this project: spec.profile and spec.gates name none")
     place = (wave, module)
     found = [
-        gate
-        for gate in status.gates
-        if name in {None, gate.name} and place in {(None, None), (gate.wave, gate.module)}
+        gate for gate in status.gates if name in {None, gate.name} and place in {(None, None), (gate.wave, gate.module)}
     ]
     if len(found) > 1 or name is None:
         found = [gate for gate in found if gate.state in ASKING] or (found if name else [])
