@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from e2e.cluster.kubeconfig import write_kubeconfig
 from e2e.cluster.probe import wait_until
 from tests.attacks.conftest import TENANT
 
@@ -62,6 +67,18 @@ def court(ground):
     assert wait_until(lambda: ground.create(trial, SIGNATORY).returncode != 0, 30)
     ground.done("create", "-f", "-", f"--as={SIGNATORY}", body=sign_off(name="true"))
     return ground
+
+
+def as_person(court, user: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command line in the hands of that person."""
+    authority = court.light.authority
+    client = authority.client(user, user)
+    path = write_kubeconfig(court.folder / f"{user}.kubeconfig", court.light.url, authority.files.certificate, client)
+    command = [sys.executable, "-m", "pilotage.cli", *words, "-n", TENANT]
+    environment = {**os.environ, "KUBECONFIG": str(path), "LANG": "C.UTF-8"}
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL
+    )
 
 
 REFUSED = {
@@ -162,3 +179,76 @@ def test_a_namespace_that_goes_away_takes_its_decisions_with_it(court):
     controller = "system:serviceaccount:kube-system:namespace-controller"
     court.done("create", "-f", "-", f"--as={SIGNATORY}", body=sign_off(name="gone"))
     court.done("delete", "signoff", "gone", "-n", TENANT, f"--as={controller}")
+
+
+DIGEST = "sha256:" + "5891b5b522d5" * 5 + "0000"
+
+
+@pytest.fixture(scope="module")
+def asked(court):
+    """The project, whose go-live now waits for the customer's word."""
+    gate = {
+        "name": "GoLiveApproved",
+        "wave": 1,
+        "state": "Open",
+        "since": "2026-11-23T08:00:00Z",
+        "digest": DIGEST,
+        "message": "waits for the sign-off of CustomerLead",
+        "missing": ["CustomerLead"],
+    }
+    body = json.loads(court.done("get", "implementation", "governed", "-n", TENANT, "-o", "json"))
+    condition = {
+        "type": "Ready",
+        "status": "False",
+        "observedGeneration": body["metadata"]["generation"],
+        "reason": "AwaitingApproval",
+        "message": "waits",
+        "lastTransitionTime": "2026-11-23T08:00:00Z",
+    }
+    status = {"observedGeneration": -1, "phase": "Configuring", "gates": [gate], "conditions": [condition]}
+    patch = json.dumps({"status": status})
+    court.done("patch", "implementation", "governed", "-n", TENANT, "--subresource=status", "--type=merge", "-p", patch)
+    return court
+
+
+def test_a_person_approves_with_two_words(asked):
+    done = as_person(asked, SIGNATORY, "approve", "governed", "--wait", "0", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    name = json.loads(done.stdout)["metadata"]["name"]
+    spec = json.loads(asked.done("get", "signoff", name, "-n", TENANT, "-o", "json"))["spec"]
+    assert spec == {
+        "implementationRef": {"name": "governed"},
+        "gate": "GoLiveApproved",
+        "wave": 1,
+        "decision": "Approve",
+        "digest": DIGEST,
+        "by": "wang",
+        "recordedBy": SIGNATORY,
+    }
+
+
+@pytest.mark.parametrize(
+    ("user", "words", "answer"),
+    [
+        (ENGINEER, ["approve", "governed", "GoLiveApproved"], "that is the subject of none who is asked at this gate"),
+        (ENGINEER, ["approve", "governed", "GoLiveApproved", "--by", "wang"], "cannot create resource"),
+        (SIGNATORY, ["approve", "governed", "FinalAccepted"], "persons decide: GoLiveApproved"),
+        (SIGNATORY, ["approve", "nothing", "GoLiveApproved"], "not found"),
+        (SIGNATORY, ["reject", "governed", "GoLiveApproved"], "--reason"),
+        (SIGNATORY, ["status", "governed", "--context", "other"], "has no context other"),
+        ("stranger", ["status", "governed"], "cannot get resource"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(asked, user, words, answer):
+    done = as_person(asked, user, *words)
+    assert done.returncode in {1, 2}
+    assert answer in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_viewer_sees_where_the_project_stands(asked):
+    done = as_person(asked, VIEWER, "status", "governed")
+    assert "GoLiveApproved of wave 1" in done.stdout
+    assert "waits for the sign-off of CustomerLead" in done.stdout
+    assert "governed" in as_person(asked, VIEWER, "status").stdout
+    assert as_person(asked, VIEWER, "portfolio").returncode == 0

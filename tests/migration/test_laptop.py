@@ -348,6 +348,68 @@ def test_values_that_a_workbook_cannot_hold_come_back_whole(laptop, world):
     assert world.query("select tier from party order by code") == [(long,), (control,), ("typed anew",)]
 
 
+MAPPING = ["field", "column", "value", "rows", "stands for"]
+
+
+def unmapped(world: World, laptop: Laptop) -> str:
+    world.spec["objects"][0]["fields"][2] |= {"transform": ["trim"]}
+    world.write([row(1), row(2, KHDJ=" C "), row(3, KHDJ="C"), row(4, KHDJ="D"), row(5, YE="x")])
+    manifest = laptop.manifest()
+    assert laptop.answer("run", manifest)[1]["counts"]["quarantined"] == 4
+    laptop.answer("quarantine", "export", manifest, "--output", "q", "--format", "xlsx")
+    return manifest
+
+
+def answered(exported: Path, lines: list[list[object]]) -> str:
+    """The exported workbook with these lines in its sheet of mappings."""
+    fixed = exported.with_name("fixed.xlsx")
+    with xlsxwriter.Workbook(fixed) as book:
+        for name, found in (
+            ("customers", CalamineWorkbook.from_path(exported).get_sheet_by_index(0).to_python()),
+            ("_mappings", [MAPPING, *lines]),
+        ):
+            sheet = book.add_worksheet(name)
+            for number, cells in enumerate(found):
+                sheet.write_row(number, 0, cells)
+    return str(fixed)
+
+
+def test_open_mappings_are_asked_in_the_workbook_and_what_was_filled_in_loads_their_rows_once(laptop, world):
+    manifest = unmapped(world, laptop)
+    exported = world.folder / "q/customers.quarantine.xlsx"
+    asked = CalamineWorkbook.from_path(exported).get_sheet_by_name("_mappings").to_python()
+    assert [line[:4] for line in asked] == [MAPPING[:4], ["tier", "KHDJ", "C", 2], ["tier", "KHDJ", "D", 1]]
+    replay = ("quarantine", "replay", manifest, "--object", "customers", "--fixed")
+    assert laptop.answer(*replay, str(exported))[1]["counts"]["loaded"] == 0
+    fixed = answered(exported, [["tier", "KHDJ", "C", 2, "铜牌"], ["tier", "KHDJ", "D", 1, ""]])
+    for _ in range(2):
+        counts = laptop.answer(*replay, fixed)[1]["counts"]
+        assert (counts["loaded"], counts["quarantined"]) == (2, 2)
+    assert world.query("select code, tier from party order by code") == [
+        ("K00001", "银牌"),
+        ("K00002", "铜牌"),
+        ("K00003", "铜牌"),
+    ]
+    used = yaml.safe_load((world.folder / "q/customers.replay.yaml").read_text())
+    assert used["spec"]["objects"][0]["fields"][2]["map"] == {"A": "金牌", "B": "银牌", "C": "铜牌"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([["tier", "KHDJ", "E", 1, "铁牌"]], "row 2 of sheet _mappings: 'E' is no open value of field 'tier'"),
+        ([["name", "KHDJ", "C", 1, "铁牌"]], "'C' is no open value of field 'name'"),
+        ([["tier", "KHDJ", "C", 1, "铜牌"], ["tier", "KHDJ", "C", 1, "铁牌"]], "row 3 of sheet _mappings differs"),
+    ],
+)
+def test_an_answer_to_what_was_not_asked_is_refused(laptop, world, lines, words):
+    manifest = unmapped(world, laptop)
+    fixed = answered(world.folder / "q/customers.quarantine.xlsx", lines)
+    code, answer = laptop.answer("quarantine", "replay", manifest, "--object", "customers", "--fixed", fixed)
+    assert (code, answer["reason"]) == (42, "MappingUnknown")
+    assert words in answer["message"]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(None, "SourceUnreadable"), (b"no workbook", "SourceUnreadable"), ("another header", "ColumnsMissing")],

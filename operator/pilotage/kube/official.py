@@ -46,6 +46,18 @@ async def connect(
     return OfficialCluster(official.ApiClient(configuration), observe_request)
 
 
+def known_contexts(kubeconfig: str | None = None) -> tuple[dict[str, str], str]:
+    """The default namespace of each context of a kubeconfig, and the name of the current context.
+
+    Raises FileNotFoundError or ValueError when there is no kubeconfig that could be used.
+    """
+    try:
+        contexts, current = official_config.list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+    except official_config.ConfigException as error:
+        raise ValueError(str(error)) from error
+    return {found["name"]: found["context"].get("namespace") or "default" for found in contexts}, current["name"]
+
+
 class OfficialCluster:
     """Implements `Cluster` with static paths; the library does connection, credentials and TLS.
 

@@ -24,7 +24,7 @@ import pydantic
 import yaml
 
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
-from pilotage.migration import ledger, quarantine_file
+from pilotage.migration import ledger, mapping_sheet, quarantine_file
 from pilotage.migration.bulk import BulkApi
 from pilotage.migration.certificate import certificate_digest
 from pilotage.migration.certificate_page import LANGUAGES, certificate_page
@@ -248,13 +248,17 @@ def quarantine_replay(arguments: argparse.Namespace) -> dict[str, Any]:
         if plan is None:
             raise Halt("ObjectUnknown", f"run {run} has no object {arguments.object}")
         whole = quarantine_file.unshowable(connection, run, plan)
+        open_ = mapping_sheet.open_values(connection, run, plan)
+    answers = mapping_sheet.read_answers(arguments.fixed, open_) if quarantine_file.is_workbook(arguments.fixed) else {}
     folder = arguments.fixed.parent
     content, manifest = folder / f"{arguments.object}.replay.csv", folder / f"{arguments.object}.replay.yaml"
     quarantine_file.write_fixed(content, arguments.fixed, plan, whole)
     spec = quarantine_file.replay_spec(dict(known.plan["spec"]), arguments.object, content.name, plan.delimiter)
+    spec = mapping_sheet.with_answers(spec, answers)
     manifest.write_text(yaml.safe_dump({"spec": spec}, allow_unicode=True, sort_keys=False), encoding="utf-8")
     # The rows are part of the run's identity: other repairs are another run, the same ones are never loaded twice.
-    digest = hashlib.sha256(f"{run}/{arguments.object}/".encode() + content.read_bytes()).hexdigest()
+    repair = content.read_bytes() + (ledger.canonical(answers).encode() if answers else b"")
+    digest = hashlib.sha256(f"{run}/{arguments.object}/".encode() + repair).hexdigest()
     arguments.run_id, arguments.manifest, arguments.source_root = str(uuid.UUID(digest[:32])), manifest, folder
     return run_all(arguments)
 

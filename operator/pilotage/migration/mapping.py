@@ -108,7 +108,7 @@ class FieldRules:
     def against(self, text: str, refused: Refused) -> Reject:
         """The reason as the quarantine keeps it, for a cleaned text."""
         shown = text[:SHOWN_VALUE].replace("\x00", "\\0")
-        return Reject(refused.code, ", ".join(source_columns(self.field)) or self.field.to, shown, str(refused))
+        return Reject(refused.code, reported_column(self.field), shown, str(refused))
 
     def _converted(self, text: str) -> str | None:
         if self.field.reference:
@@ -204,6 +204,11 @@ def source_columns(field: FieldMapping) -> list[str]:
     if field.join:
         return field.join.columns
     return [] if field.from_ is None else [field.from_]
+
+
+def reported_column(field: FieldMapping) -> str:
+    """What the quarantine calls the field: its columns of the file, or, of a constant, its own name."""
+    return ", ".join(source_columns(field)) or field.to
 
 
 def needed_columns(definition: MigrationObject) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pilotage.api.v1alpha1.migrationjob import Encoding, FileFormat
+from pilotage.migration import mapping_sheet
 from pilotage.migration.conversion import Refused
 from pilotage.migration.database import Connection
 from pilotage.migration.encoding import BYTE_ORDER_MARKS, CODECS
@@ -77,6 +78,7 @@ def export(connection: Connection, run: str, plans: Sequence[ObjectPlan], folder
     """Write a file for each object that has quarantined rows; `kind` is csv or xlsx. Returns the files.
 
     CSV is in the encoding of the source, UTF-8 with the mark by which Excel knows it, and formulas are neutralised.
+    A workbook has a second sheet where values that no `map` knows can be given their meaning.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -88,7 +90,9 @@ def export(connection: Connection, run: str, plans: Sequence[ObjectPlan], folder
         path = folder / f"{plan.definition.name}.quarantine.{kind}"
         header = [*plan.header, *REASON_COLUMNS]
         if kind == "xlsx":
-            write_sheets(path, [(plan.definition.name[:31], header, _from(first, found))])
+            open_ = mapping_sheet.open_values(connection, run, plan)
+            sheets = [(plan.definition.name[:31], header, _from(first, found))]
+            write_sheets(path, [*sheets, mapping_sheet.sheet(open_)] if open_ else sheets)
         else:
             _write_csv(path, plan, header, _from(first, found))
         written.append(path)
@@ -123,13 +127,18 @@ def unshowable(connection: Connection, run: str, plan: ObjectPlan) -> dict[str, 
     }
 
 
+def is_workbook(path: Path) -> bool:
+    """Whether a repaired export is one, by its name."""
+    return format_of(path.name) is FileFormat.XLSX
+
+
 def read_fixed(path: Path, plan: ObjectPlan, whole: Mapping[str, list[str]]) -> Iterator[list[str]]:
     """Header and rows of a repaired export, CSV or a workbook, in the columns of the source.
 
     `whole` is what `unshowable` found: a workbook's cell that still shows one of its values stands for that value.
     Raises Halt when header or encoding are others.
     """
-    if format_of(path.name) is FileFormat.XLSX:
+    if is_workbook(path):
         yield from _read_workbook(path, plan, whole)
     else:
         yield from _read_csv(path, plan)

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from pilotage.api.v1alpha1.common import API_VERSION
 from pilotage.api.v1alpha1.implementation import ImplementationSpec, NextAction
 from pilotage.api.v1alpha1.project import Contact, ContactRole, GateState
+from pilotage.api.v1alpha1.signoff import SignOffDecision
 from pilotage.plan.conditions import condition, parse_timestamp, shorten, timestamp
 from pilotage.plan.facts import ImplementationFacts
 from pilotage.plan.gates import Gate, describe, gate_text
+from pilotage.plan.sign_off import Words, sign_off
 
 ASKING = frozenset({GateState.OPEN, GateState.STALE, GateState.EXPIRED})
 RECORDER = "RECORDER"
@@ -65,26 +66,10 @@ def _names(spec: ImplementationSpec, role: ContactRole) -> str:
 
 def _command(gate: Gate, contact: Contact, facts: ImplementationFacts) -> str:
     """A line for the shell that records an approval, with the user who types it as the recorder."""
-    metadata = facts.body["metadata"]
-    place = {"wave": gate.status.wave, "module": gate.status.module}
-    spec = {
-        "implementationRef": {"name": metadata["name"]},
-        "gate": gate.rule.name,
-        **{key: value for key, value in place.items() if value is not None},
-        "decision": "Approve",
-        "digest": gate.status.digest.removeprefix("sha256:")[:12],
-        "by": contact.id,
-        "recordedBy": RECORDER,
-    }
-    manifest = {
-        "apiVersion": API_VERSION,
-        "kind": "SignOff",
-        "metadata": {"generateName": f"{metadata['name'][:40]}-"},
-        "spec": spec,
-    }
+    manifest = sign_off(facts.body, gate.status, contact.id, RECORDER, SignOffDecision.APPROVE, Words())
     text = json.dumps(manifest, separators=(",", ":"))
     whoami = "$(kubectl auth whoami -o jsonpath={.status.userInfo.username})"
-    return f"echo '{text}' | sed \"s/{RECORDER}/{whoami}/\" | kubectl -n {metadata['namespace']} create -f -"
+    return f"echo '{text}' | sed \"s/{RECORDER}/{whoami}/\" | kubectl create -f -"
 
 
 def _punch_list(gates: Sequence[Gate], facts: ImplementationFacts) -> Iterator[NextAction]:

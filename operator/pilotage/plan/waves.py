@@ -46,7 +46,7 @@ def take_turns(
     """
     present = open_wave(waves, views)
     acting = {module.name for module in modules if views[module.name].acting}
-    held = {module.mutex: module.name for module in modules if module.mutex and module.name in acting}
+    held = [(module.mutex, module.name) for module in modules if module.mutex and module.name in acting]
     broken = [module.name for module in modules if views[module.name].state in BROKEN_STATES]
     result = dict(views)
     actions: list[Action] = []
@@ -57,16 +57,17 @@ def take_turns(
         obstacle = hold or _obstacle(module, view.wants, waves, views, present, broken)
         if obstacle is None and view.wants.kind in {ActionKind.INSTALL, ActionKind.UPGRADE}:
             obstacle = held_back.get(module.name)
-        if obstacle is None and module.mutex and held.get(module.mutex, module.name) != module.name:
-            obstacle = (Reason.MUTEX_HELD, f"mutex {module.mutex} is held by module {held[module.mutex]}")
         counts = view.wants.kind is not ActionKind.UNLOCK
+        holder = next((name for mutex, name in held if mutex == module.mutex and name != module.name), None)
+        if obstacle is None and counts and holder:
+            obstacle = (Reason.MUTEX_HELD, f"mutex {module.mutex} is held by module {holder}")
         if obstacle is None and counts and module.name not in acting and len(acting) >= max_parallel:
             obstacle = (Reason.MAX_PARALLEL, f"{len(acting)} modules act, as many as rollout.maxParallel allows")
         if obstacle is None:
             actions.append(view.wants)
             acting.add(module.name)
             if module.mutex:
-                held[module.mutex] = module.name
+                held.append((module.mutex, module.name))
             result[module.name] = _started(view)
         else:
             waits = view.state is ModuleState.PENDING

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from pilotage.api.v1alpha1.acceptancecheck import Gate
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL, RETRY_AT
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleSpec
-from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.api.v1alpha1.signoff import SignOffSpec
 from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS, MIGRATION_JOBS, NAMESPACES, SIGN_OFFS
 from pilotage.kube.store import Key
@@ -25,6 +24,7 @@ from pilotage.plan.facts import (
     SignOffFacts,
 )
 from pilotage.plan.module import release_name
+from pilotage.plan.related import check_facts, migration_facts
 from pilotage.reconcile.actions import attempt_of
 from pilotage.reconcile.context import Context, deployer
 from pilotage.reconcile.inputs import Inputs
@@ -130,49 +130,22 @@ def _taken(release: ReleaseFacts, implementation: str) -> Problem | None:
 
 
 def observe_migrations(context: Context, namespace: str) -> dict[str, MigrationFacts]:
-    """The MigrationJobs of the namespace. A status of an older generation is no success."""
-    found = {}
-    for body in context.store.list(MIGRATION_JOBS, namespace):
-        spec, status = body.get("spec") or {}, body.get("status") or {}
-        current = status.get("observedGeneration") == body["metadata"].get("generation")
-        phase = status.get("phase", "") if current else ""
-        conditions = status.get("conditions") or []
-        stalled = any(c["type"] == "Stalled" and c["status"] == "True" for c in conditions) and current
-        ready = next((c.get("message", "") for c in conditions if c["type"] == "Ready"), "")
-        name = body["metadata"]["name"]
-        found[name] = MigrationFacts(
-            name=name,
-            module=spec.get("module", ""),
-            implementation=(spec.get("implementationRef") or {}).get("name", ""),
-            phase=phase,
-            succeeded=phase == "Succeeded" and spec.get("run", RunKind.FINAL) == RunKind.FINAL,
-            ended_badly=phase in {"Rejected", "Failed", "Paused"} or stalled,
-            message=ready,
-            depends_on=tuple(needed["name"] for needed in spec.get("dependsOn") or []),
-            certificate=status.get("certificateDigest") or "",
-            rehearsal=(status.get("rehearsal") or {}).get("certificateDigest", ""),
-        )
-    return found
+    """The MigrationJobs of the namespace."""
+    found = map(migration_facts, context.store.list(MIGRATION_JOBS, namespace))
+    return {migration.name: migration for migration in found}
 
 
 def observe_checks(context: Context, namespace: str, modules: Mapping[str, ModuleFacts]) -> dict[str, CheckFacts]:
     """The AcceptanceChecks of the namespace with their verdicts on the present inputs."""
     found = {}
     for body in context.store.list(ACCEPTANCE_CHECKS, namespace):
-        spec, name = body.get("spec") or {}, body["metadata"]["name"]
-        covered = tuple(spec.get("modules") or ())
-        verdicts = {}
-        for module, facts in modules.items():
-            if facts.desired and (not covered or module in covered):
-                verdicts[module] = gate_verdict(body, module, facts.desired.input)
-        found[name] = CheckFacts(
-            name=name,
-            gate=Gate(spec["gate"]).value,
-            implementation=(spec.get("implementationRef") or {}).get("name", ""),
-            modules=covered,
-            verdicts=verdicts,
-            terms={field: spec[field] for field in ("gate", "modules", "metrics", "stableRun") if field in spec},
-        )
+        check = check_facts(body, {})
+        verdicts = {
+            module: gate_verdict(body, module, facts.desired.input)
+            for module, facts in modules.items()
+            if facts.desired and check.covers(module)
+        }
+        found[check.name] = replace(check, verdicts=verdicts)
     return found
 
 

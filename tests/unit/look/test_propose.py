@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pilotage.api.text import printable
 from pilotage.api.v1alpha1.migrationjob import MAX_FIELDS, MigrationJobSpec, spec_problem
 from pilotage.migration.conversion import Column
-from pilotage.migration.look.defects import printable
 from pilotage.migration.look.manifest import to_yaml
 from pilotage.migration.look.match import Target
 from pilotage.migration.look.names import distinct_identifiers, identifier

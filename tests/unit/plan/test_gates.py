@@ -121,7 +121,7 @@ def test_a_prepared_module_waits_for_the_go_live_and_says_who_must_sign_with_whi
         "gate": "GoLiveApproved",
         "wave": 1,
         "decision": "Approve",
-        "digest": the_gate(decision)["digest"][7:19],
+        "digest": the_gate(decision)["digest"],
         "by": "wang",
         "recordedBy": "",
     }

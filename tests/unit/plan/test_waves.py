@@ -88,6 +88,8 @@ def test_a_mutex_is_never_given_to_a_second_module(scene: Scene) -> None:
     mutexes = {module.name: module.mutex for module in scene.modules}
     holders = {name for name, view in scene.views.items() if view.acting}
     for action in turn(scene).actions:
+        if action.kind is ActionKind.UNLOCK:
+            continue
         mine = mutexes[action.module]
         others = holders - {action.module}
         assert mine is None or all(mutexes[name] != mine for name in others)
@@ -143,6 +145,21 @@ def test_the_last_wave_stays_open_when_everything_is_live() -> None:
 def test_an_unhealthy_module_closes_the_waves_after_its_own() -> None:
     views = {"a": ModuleView(ModuleState.UNHEALTHY), "b": ModuleView(ModuleState.PENDING)}
     assert open_wave({"a": 1, "b": 2}, views) == 1
+
+
+def test_of_two_that_hold_one_mutex_neither_begins_anything_but_both_are_unlocked() -> None:
+    modules = [ModuleSpec.model_validate(a_module(name, mutex="db")) for name in "ab"]
+
+    def started(kind: ActionKind) -> list[str]:
+        views = {
+            name: ModuleView(ModuleState.CONFIGURING, wants=Action(kind, f"erp-{name}", name), acting=True)
+            for name in "ab"
+        }
+        found = take_turns(modules, {"a": 1, "b": 1}, views, max_parallel=2, hold=None, held_back={})
+        return [action.module for action in found.actions]
+
+    assert started(ActionKind.UPGRADE) == []
+    assert started(ActionKind.UNLOCK) == ["a", "b"]
 
 
 def test_an_unlock_waits_for_nobody() -> None:

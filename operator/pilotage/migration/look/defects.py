@@ -83,11 +83,3 @@ class DefectLog:
         """All findings: those that cost rows first, then by count."""
         found = [defect for defect in self._found.values() if defect.count]
         return sorted(found, key=lambda defect: (defect.code[0] != "E", -defect.count, defect.code, defect.column))
-
-
-def printable(text: str, limit: int = SHOWN_VALUE) -> str:
-    """The text on one line without anything that a terminal would obey, shortened to `limit` characters."""
-    shown = "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text[: limit + 1]
-    )
-    return shown if len(text) <= limit and len(shown) <= limit else shown[: limit - 1] + "…"

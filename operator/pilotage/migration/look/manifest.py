@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from pilotage.migration.look.defects import printable
+from pilotage.api.text import printable
 from pilotage.migration.look.examine import Look
 from pilotage.migration.look.propose import Proposal, ProposedField
 from pilotage.migration.look.show import defect_lines, facts, values_text

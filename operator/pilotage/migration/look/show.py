@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO, Any
 
+from pilotage.api.text import printable
 from pilotage.api.v1alpha1.migrationjob import FieldType
 from pilotage.migration.errors import Halt
-from pilotage.migration.look.defects import Defect, printable
+from pilotage.migration.look.defects import Defect
 from pilotage.migration.look.examine import Look
 from pilotage.migration.look.profile import ColumnProfile
 from pilotage.migration.look.propose import Proposal

@@ -11,10 +11,11 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pilotage.api.text import printable
 from pilotage.api.v1alpha1.migrationjob import Encoding
 from pilotage.migration.encoding import decode
 from pilotage.migration.errors import Halt
-from pilotage.migration.look.defects import DefectLog, Place, printable
+from pilotage.migration.look.defects import DefectLog, Place
 from pilotage.migration.look.survey import BLOCK_BYTES, Verdict
 from pilotage.migration.records import Record, read_records, split_fields
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pilotage.api.text import printable
 from pilotage.migration.errors import Halt
-from pilotage.migration.look.defects import printable
 from pilotage.migration.look.examine import Look
 from pilotage.migration.look.propose import Proposal
 from pilotage.migration.look.show import distinct_text, facts, length_text, values_text
@@ -28,22 +28,37 @@ def write_sheets(path: Path, sheets: Iterable[tuple[str, Sequence[str], Iterable
         import xlsxwriter
     except ImportError as error:
         raise Halt("ConsoleMissing", "a workbook needs XlsxWriter: pip install 'pilotage[console]'") from error
-    with xlsxwriter.Workbook(str(path), {"constant_memory": True}) as book:
-        bold, plain = book.add_format({"bold": True}), book.add_format({"num_format": TEXT_FORMAT})
-        for name, header, rows in sheets:
-            sheet = book.add_worksheet(name)
-            sheet.freeze_panes(1, 0)
-            sheet.set_column(0, len(header) - 1, 18)
-            for column, title in enumerate(header):
-                sheet.write_string(0, column, shown(title), bold)
-            for number, row in enumerate(rows, start=1):
-                if number == MAX_ROWS:
-                    raise Halt("SheetFull", f"{path.name}: a sheet ends at {MAX_ROWS} rows: use --format csv")
-                for column, value in enumerate(row):
-                    if isinstance(value, str):
-                        sheet.write_string(number, column, shown(value), plain)
-                    else:
-                        sheet.write(number, column, value)
+    # XlsxWriter saves what it has also when the rows end in an error: only a whole workbook gets the name.
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with xlsxwriter.Workbook(str(partial), {"constant_memory": True}) as book:
+            bold, plain = book.add_format({"bold": True}), book.add_format({"num_format": TEXT_FORMAT})
+            for name, header, rows in sheets:
+                sheet = book.add_worksheet(name)
+                sheet.freeze_panes(1, 0)
+                sheet.set_column(0, len(header) - 1, 18)
+                for column, title in enumerate(header):
+                    sheet.write_string(0, column, shown(title), bold)
+                _write_rows(sheet, _fitting(rows, path), plain)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fitting(rows: Iterable[Sequence[Any]], path: Path) -> Iterator[Sequence[Any]]:
+    for number, row in enumerate(rows, start=1):
+        if number == MAX_ROWS:
+            raise Halt("SheetFull", f"{path.name}: a sheet ends at {MAX_ROWS} rows: use --format csv")
+        yield row
+
+
+def _write_rows(sheet: Any, rows: Iterable[Sequence[Any]], plain: Any) -> None:
+    for number, row in enumerate(rows, start=1):
+        for column, value in enumerate(row):
+            if isinstance(value, str):
+                sheet.write_string(number, column, shown(value), plain)
+            else:
+                sheet.write(number, column, value)
 
 
 def shown(text: str) -> str:

@@ -1,0 +1,79 @@
+"""The words of the command line in the languages of its users. States and reasons stay as the API has them."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+LANGUAGES: Final = ("en", "zh-CN")
+
+_WORDS: Final = {
+    "wave": "批次 {}",
+    "waves": "批次 {}/{}",
+    "modules live": "已上线模块 {}",
+    "live": "已上线",
+    "gates": "关口",
+    "migrations": "数据迁移",
+    "checks": "验收检查",
+    "next": "下一步",
+    "ready": "就绪",
+    "nothing to do": "目前无人需要处理",
+    "step": "步骤",
+    "after": "历时",
+    "accepted in the end": "最终验收通过",
+    "this would hold it": "将停留于此：",
+    "due": "截止",
+    "overdue": "已逾期",
+    "who": "谁",
+    "what": "事项",
+    "project": "项目",
+    "customer": "客户",
+    "phase": "阶段",
+    "waits for": "等待",
+    "chunks": "分块 {}/{}",
+    "until": "预计完成 {}",
+    "digest": "摘要",
+    "no projects": "没有项目",
+    "You are about to sign": "您即将签署",
+    "gate": "关口",
+    "decision": "决定",
+    "of": "决定人",
+    "recorded by": "记录人",
+    "state": "状态",
+    "Sign?": "确认签署？",
+    "recorded as": "已记录为",
+    "it counts": "已生效（{}）",
+    "it does not count": "未生效：{}",
+    "not looked at yet": "操作员程序尚未处理；请用 pilotage status 查看",
+}
+
+
+def language() -> str:
+    """The language of the terminal: zh-CN where the locale is Chinese, else en."""
+    for name in ("PILOTAGE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        if text := os.environ.get(name):
+            return "zh-CN" if text.lower().startswith("zh") else "en"
+    return "en"
+
+
+class Language:
+    """Looks words up. A word without a translation stays as it is, which the tests refuse."""
+
+    def __init__(self, name: str) -> None:
+        self._translated = name == "zh-CN"
+
+    def __call__(self, word: str, *values: object) -> str:
+        english = ENGLISH.get(word, word)
+        return (_WORDS[word] if self._translated else english).format(*values)
+
+
+ENGLISH: Final = {
+    "wave": "wave {}",
+    "waves": "wave {} of {}",
+    "modules live": "{} modules live",
+    "chunks": "{} of {} chunks",
+    "until": "done about {}",
+    "it counts": "it counts ({})",
+    "it does not count": "it does not count: {}",
+    "not looked at yet": "the operator has not looked at it yet; see pilotage status",
+}

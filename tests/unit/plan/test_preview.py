@@ -1,0 +1,119 @@
+"""A project played from its files to the end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from e2e.cluster.places import REPOSITORY
+from pilotage.plan.preview import Preview, preview
+from tests.support.builders import NOW, a_module, an_implementation
+
+PEOPLE = [
+    {"id": "wang", "role": "CustomerLead", "name": "王强"},
+    {"id": "li", "role": "ProjectManager", "name": "李敏"},
+    {"id": "zhao", "role": "Operations", "name": "赵云"},
+]
+
+
+def a_check(name: str, gate: str, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"implementationRef": {"name": "erp"}, "gate": gate, **spec}}
+
+
+def a_migration(name: str, module: str, *after: str) -> dict[str, Any]:
+    spec = {"implementationRef": {"name": "erp"}, "module": module, "dependsOn": [{"name": needed} for needed in after]}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def play(body: dict[str, Any], migrations: Any = (), checks: Any = ()) -> Preview:
+    return preview(body, migrations, checks, NOW)
+
+
+def words(found: Preview) -> list[str]:
+    return [step.what for step in found.steps]
+
+
+def test_modules_of_a_wave_are_installed_side_by_side_and_the_next_wave_after_them():
+    found = play(an_implementation(a_module("a", wave=1), a_module("b", wave=1), a_module("c", wave=2)))
+    assert [(step.turn, step.what.split()[2]) for step in found.steps] == [(1, "a"), (1, "b"), (2, "c")]
+    assert found.held == []
+
+
+def test_migrations_load_in_their_order_and_checks_pass_after_them():
+    found = play(
+        an_implementation(a_module("core")),
+        [a_migration("orders", "core", "parties"), a_migration("parties", "core")],
+        [a_check("answers", "ConfigurationReady")],
+    )
+    assert words(found) == [
+        "install module core as release erp-core",
+        "migration parties loads into module core",
+        "migration orders loads into module core",
+        "check answers passes for module core",
+    ]
+
+
+def test_a_stable_run_takes_its_time():
+    check = a_check("month", "StableRunComplete", stableRun={"required": "30d"})
+    found = play(an_implementation(a_module("core")), checks=[check])
+    assert found.steps[-1].after == timedelta(days=30)
+    assert found.held == []
+
+
+def test_persons_sign_in_the_order_in_which_the_project_meets_them():
+    found = play(an_implementation(a_module("core"), profile="Standard", contacts=PEOPLE))
+    assert [line for line in words(found) if "signs" in line] == [
+        "王强 (CustomerLead) signs gate ScopeBaselined",
+        "李敏 (ProjectManager) signs gate ScopeBaselined",
+        "王强 (CustomerLead) signs gate GoLiveApproved of wave 1",
+        "李敏 (ProjectManager) signs gate GoLiveApproved of wave 1",
+        "王强 (CustomerLead) signs gate FinalAccepted",
+        "李敏 (ProjectManager) signs gate FinalAccepted",
+        "赵云 (Operations) signs gate FinalAccepted",
+    ]
+    assert words(found)[2] == "install module core as release erp-core"
+
+
+def test_a_role_that_nobody_has_holds_the_project():
+    found = play(an_implementation(a_module("core"), profile="Light", contacts=PEOPLE[:1]))
+    assert "nobody is ProjectManager" in found.held[0]
+
+
+def test_a_check_that_is_in_no_file_holds_its_module():
+    found = play(an_implementation(a_module("core", checks=["answers"])))
+    assert found.held == ["module core stays Verifying: AcceptanceCheck answers is expected and is not there"]
+
+
+def test_a_cycle_holds_everything():
+    found = play(an_implementation(a_module("a", "b"), a_module("b", "a")))
+    assert found.steps == []
+    assert len(found.held) == 2
+
+
+def test_the_demo_is_accepted_in_the_end():
+    folder = REPOSITORY / "e2e/demo/manifests"
+    documents = [found for file in folder.glob("*.yaml") for found in yaml.safe_load_all(file.read_text()) if found]
+    kinds: dict[str, list[dict[str, Any]]] = {"Implementation": [], "MigrationJob": [], "AcceptanceCheck": []}
+    for body in documents:
+        kinds.setdefault(body["kind"], []).append(body)
+    (body,) = kinds["Implementation"]
+    assert preview(body, kinds["MigrationJob"], kinds["AcceptanceCheck"], NOW).held == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=8), st.integers(1, 3))
+def test_every_project_without_a_cycle_is_accepted_and_installs_each_module_once(modules, limit):
+    names = [f"m{number}" for number in range(len(modules))]
+    bodies = [
+        a_module(name, wave=wave, **({"mutex": "db"} if shared else {}))
+        for name, (wave, shared) in zip(names, modules, strict=True)
+    ]
+    found = play(an_implementation(*bodies, rollout={"maxParallel": limit}))
+    assert found.held == []
+    installed = [line.split()[2] for line in words(found) if line.startswith("install")]
+    assert sorted(installed) == names
+    waves = [modules[names.index(name)][0] for name in installed]
+    assert waves == sorted(waves)
