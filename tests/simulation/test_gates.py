@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from pilotage.api.v1alpha1.implementation import ImplementationSpec
+from pilotage.api.v1alpha1.signoff import SignOffDecision
+from pilotage.cli.decision import find_gate, signer
 from pilotage.kube.resources import IMPLEMENTATIONS, SIGN_OFFS
+from pilotage.plan.sign_off import Words, sign_off
 from tests.simulation.test_rollout import MODULES, a_project, the_spec
-from tests.support.simulation import Simulation
+from tests.support.simulation import NAMESPACE, Simulation
 
 PEOPLE = [
     {"id": "wang", "role": "CustomerLead", "name": "王强"},
@@ -72,6 +76,25 @@ async def test_a_crash_at_any_write_neither_loses_a_decision_nor_asks_twice(cras
     simulation = Simulation(crash_at, crash_at=crash_at, crash_after=bool(crash_at % 2))
     await a_project(simulation, objects=[(IMPLEMENTATIONS, "erp", THE_SPEC)])
     assert await sign_everything(simulation) == ["ScopeBaselined", *WAVES, "FinalAccepted"]
+    assert set(simulation.states().values()) == {"Accepted"}
+
+
+async def test_what_the_command_line_records_carries_a_project_to_its_end() -> None:
+    """Each party by itself, and no gate, digest or contact named."""
+    people = [person | {"subject": f"{person['id']}@example"} for person in PEOPLE]
+    spec = the_spec(profile="Standard", contacts=people)
+    simulation = await a_project(Simulation(3), objects=[(IMPLEMENTATIONS, "erp", spec)])
+    for turn in range(20):
+        await simulation.settle(horizon=30.0)
+        if not open_gates(simulation):
+            break
+        for role in open_gates(simulation)[0]["missing"]:
+            body = await simulation.world.get(IMPLEMENTATIONS, NAMESPACE, "erp")
+            user = f"{ROLES[role]}@example"
+            gate = find_gate(body, None, None, None)
+            contact = signer(ImplementationSpec.model_validate(body["spec"]), gate, user, None)
+            made = sign_off(body, gate, contact.id, user, SignOffDecision.APPROVE, Words())
+            await simulation.create(SIGN_OFFS, f"erp-{turn}-{contact.id}", made["spec"])
     assert set(simulation.states().values()) == {"Accepted"}
 
 
