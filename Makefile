@@ -44,8 +44,8 @@ images: venv ## build the container images into build/images
 	@$(PYTHON) -m e2e.images build
 
 .PHONY: demo
-demo: venv ## a trading company gets its ERP: cluster, operator, six modules, migration, acceptance
-	@$(PYTHON) -m e2e.demo run
+demo: venv ## a trading company gets its ERP: cluster, operator, six modules, migration, acceptance (PROFILE=Standard: you sign)
+	@$(PYTHON) -m e2e.demo run $(if $(PROFILE),--profile $(PROFILE))
 
 .PHONY: crds
 crds: venv ## generate crds/ from the pydantic models

@@ -1,4 +1,4 @@
-"""Command line: `python -m e2e.demo run [--picture FILE]` and `python -m e2e.demo charts`."""
+"""Command line: `python -m e2e.demo run [--picture FILE] [--profile P]` and `python -m e2e.demo charts`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run", help="from an empty machine to phase Closed; what is there is used")
     running.add_argument("--picture", type=Path, metavar="FILE", help="keep the view of this run as an SVG")
+    running.add_argument(
+        "--profile", choices=("Light", "Standard"), help="persons decide: stop at each gate until it is signed"
+    )
     commands.add_parser("charts", help="package the module charts into build/charts")
     options = parser.parse_args(arguments)
     if options.command == "charts":
         return charts.main([])
     try:
-        return run(bring_cluster(), options.picture)
+        return run(bring_cluster(), options.picture, options.profile)
     except subprocess.CalledProcessError as error:
         return error.returncode
     except Refusal as refusal:

@@ -35,6 +35,7 @@ COLOURS = {
 }
 
 
+ASKING = ("Open", "Stale", "Expired")
 TROUBLED = ("Failed", "Unhealthy", "RolledBack")
 COUNTED = ("read", "loaded", "kept", "duplicates", "quarantined")
 
@@ -160,9 +161,27 @@ def _clocks(tracks: Iterable[Mapping[str, Any]]) -> str:
     return "  " + ", ".join(running) if running else ""
 
 
+def to_type(project: Project) -> list[str]:
+    """The commands with which the persons who are waited for sign."""
+    spec = project.implementation.get("spec") or {}
+    metadata = project.implementation.get("metadata") or {}
+    contacts = {contact["role"]: contact["id"] for contact in spec.get("contacts") or []}
+    return [
+        f"pilotage approve {metadata['name']} {gate['name']}"
+        + "".join(f" --{key} {gate[key]}" for key in ("wave", "module") if key in gate)
+        + f" --by {contacts[role]} -n {metadata['namespace']}"
+        for gate in project.status.get("gates") or []
+        if gate["state"] in ASKING
+        for role in gate.get("missing") or []
+        if role in contacts
+    ]
+
+
 def _waiting(project: Project) -> Text:
     if project.closed:
         return Text("\nClosed: every module is accepted.", style="bold green")
+    if commands := to_type(project):
+        return Text("\n".join(["", "Waits for persons; type in another terminal:", *commands]), style="yellow")
     actions = project.status.get("nextActions") or []
     if not actions:
         return Text("\nPilotage is at work; nobody is waited for.", style="bright_black")
@@ -218,6 +237,9 @@ def transitions(before: Project | None, after: Project) -> list[str]:
 def _standings(project: Project) -> dict[str, str]:
     found = {"phase": str(project.status.get("phase"))}
     found |= {f"module {module['name']}": module["state"] for module in project.modules}
+    for gate in project.status.get("gates") or []:
+        place = "".join(f" of {key} {gate[key]}" for key in ("wave", "module") if key in gate)
+        found[f"gate {gate['name']}{place}"] = gate["state"]
     for kind, objects in (("migration", project.migrations), ("check", project.checks)):
         found |= {
             f"{kind} {item['metadata']['name']}": (item.get("status") or {}).get("phase", "Pending") for item in objects

@@ -15,11 +15,12 @@ from rich.live import Live
 from e2e.cluster.errors import Refusal
 from e2e.demo.install import install_operator, load_images
 from e2e.demo.kubectl import Kubectl
-from e2e.demo.live import Project, clock, needed, summary, transitions, view
+from e2e.demo.live import Project, clock, needed, summary, to_type, transitions, view
 from e2e.demo.scene import IMPLEMENTATION, NAMESPACE, apply_project, prepare
 from e2e.demo.verify import report, verify
 
 IMAGES = ("postgresql", "tryton", "nginx", "portal", "engine", "operator")
+PILOTAGE = Path(sys.executable).with_name("pilotage")
 DEADLINE = 20 * 60.0
 STALLED_FOR = 90.0
 LOOK_EVERY = 1.0
@@ -27,8 +28,11 @@ ANSWER_WITHIN = 60.0
 KINDS = ("implementations", "migrationjobs", "acceptancechecks")
 
 
-def run(kubeconfig: Path, picture: Path | None = None) -> int:
-    """The whole demo on a cluster that is up. 0 when every module is accepted and the ERP itself agrees."""
+def run(kubeconfig: Path, picture: Path | None = None, profile: str | None = None) -> int:
+    """The whole demo on a cluster that is up. 0 when every module is accepted and the ERP itself agrees.
+
+    profile: with it the project stops at each gate until persons have signed.
+    """
     started = time.monotonic()
 
     def say(text: str) -> None:
@@ -41,7 +45,9 @@ def run(kubeconfig: Path, picture: Path | None = None) -> int:
     say("what the customer has before Pilotage comes")
     prepare(kubeconfig, say)
     say("the project: kubectl apply of one Implementation, its MigrationJobs and AcceptanceChecks")
-    apply_project(kubeconfig)
+    apply_project(kubeconfig, profile)
+    if profile:
+        say(f"persons decide its gates; to sign: export KUBECONFIG={kubeconfig}, and {PILOTAGE} for pilotage")
     kubectl = Kubectl(kubeconfig, NAMESPACE)
     if ask(kubectl).closed:
         say("everything is in place from an earlier run: nothing is left to do for Pilotage")
@@ -118,6 +124,9 @@ def _follow(kubectl: Kubectl, started: float, show: Callable[[Project], None]) -
         project = ask(kubectl)
         show(project)
         now = time.monotonic()
+        if to_type(project):
+            # A person may take as long as it takes; the deadline is for machines.
+            started = now
         stalled_since = (stalled_since or now) if project.stalled else None
         given_up = stalled_since is not None and now - stalled_since > STALLED_FOR
         if project.closed or given_up or now - started > DEADLINE:
@@ -129,7 +138,10 @@ def _print_transitions(started: float) -> Callable[[Project], None]:
     last: list[Project] = []
 
     def show(project: Project) -> None:
-        for line in transitions(last[-1] if last else None, project):
+        before = last[-1] if last else None
+        news = transitions(before, project)
+        news += [f"to sign: {line}" for line in to_type(project) if before is None or line not in to_type(before)]
+        for line in news:
             print(f"{clock(time.monotonic() - started):>6}  {line}", flush=True)
         last[:] = [project]
 

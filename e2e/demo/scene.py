@@ -20,6 +20,11 @@ DATABASE = "erp"
 DATABASE_SECRET = "erp-db"
 ADMINISTRATOR_SECRET = "erp-administrator"
 FRONT_SERVICE, FRONT_PORT = "erp-core-front", 8080
+CONTACTS = [
+    {"id": "wang", "role": "CustomerLead", "name": "王强"},
+    {"id": "li", "role": "ProjectManager", "name": "李敏"},
+    {"id": "zhou", "role": "Operations", "name": "周晓"},
+]
 MANIFESTS = Path(__file__).parent / "manifests"
 READY_SECONDS = 300
 
@@ -45,14 +50,19 @@ def prepare(kubeconfig: Path, say: Say = print) -> None:
     kubectl.complete_job(job, READY_SECONDS)
 
 
-def apply_project(kubeconfig: Path) -> None:
+def apply_project(kubeconfig: Path, profile: str | None = None) -> None:
     """Apply the Implementation, its MigrationJobs and AcceptanceChecks."""
-    Kubectl(kubeconfig, NAMESPACE).apply(project())
+    Kubectl(kubeconfig, NAMESPACE).apply(project(profile))
 
 
-def project() -> list[Manifest]:
-    """The project's objects, each module's chart pinned to the digest of the archive that `prepare` puts up."""
+def project(profile: str | None = None) -> list[Manifest]:
+    """The project's objects, each module's chart pinned to the digest of the archive that `prepare` puts up.
+
+    profile: with it persons decide the gates; without, every gate opens by its conditions.
+    """
     (implementation,) = manifests("implementation.yaml")
+    if profile:
+        implementation["spec"] |= {"profile": profile, "contacts": CONTACTS}
     charts = chart_config_maps()
     for module in implementation["spec"]["modules"]:
         archive = base64.b64decode(charts[module["name"]]["binaryData"]["chart.tgz"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from e2e.demo.live import Project, needed, summary, transitions, view
+from e2e.demo.live import Project, needed, summary, to_type, transitions, view
 
 
 def project(*modules: tuple[str, str], phase: str = "Configuring", **fields: Any) -> Project:
@@ -124,3 +124,16 @@ def test_the_summary_counts_modules_checks_and_rows() -> None:
         "parties: 20120 read, 0 loaded",
     ):
         assert wanted in text
+
+
+def test_who_is_waited_for_at_a_gate_is_told_what_to_type() -> None:
+    signed = {"name": "ScopeBaselined", "state": "Approved", "missing": []}
+    gates = [signed, {"name": "GoLiveApproved", "wave": 1, "state": "Open", "missing": ["CustomerLead", "Sponsor"]}]
+    waiting = project(("core", "Prepared"), status={"gates": gates})
+    body = dict(waiting.implementation)
+    body["metadata"] = {"name": "erp", "namespace": "huasheng"}
+    body["spec"] |= {"contacts": [{"id": "wang", "role": "CustomerLead", "name": "王强"}]}
+    shown = Project(body)
+    assert to_type(shown) == ["pilotage approve erp GoLiveApproved --wave 1 --by wang -n huasheng"]
+    assert to_type(shown)[0] in drawn(shown)
+    assert "gate GoLiveApproved of wave 1: new → Open" in transitions(None, shown)
