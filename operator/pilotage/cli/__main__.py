@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +19,11 @@ import yaml
 from pilotage.api.v1alpha1.acceptancecheck import AcceptanceCheckSpec
 from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus, NextAction
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
-from pilotage.api.v1alpha1.project import GateDecision, GateName
+from pilotage.api.v1alpha1.project import GateDecision, GateName, Profile
 from pilotage.api.v1alpha1.signoff import Evidence, PunchListItem, SignOffDecision
 from pilotage.cli import decision
 from pilotage.cli.decision import Refusal
+from pilotage.cli.opening import Opening, manifests, parse_contact, parse_module
 from pilotage.cli.show import Project, console, duties, overview, played, tree
 from pilotage.cli.words import LANGUAGES, Language, language
 from pilotage.kube.client import ApiError, NotFound
@@ -127,6 +128,50 @@ async def plan(session: Session) -> None:
         sys.exit(1)
 
 
+async def init(session: Session) -> None:
+    """Write the manifests of a new customer: namespace, account, bindings and a first Implementation."""
+    arguments = session.arguments
+    ask = sys.stdin.isatty()
+    customer = arguments.customer or (_ask("The customer's name", arguments.code) if ask else arguments.code)
+    modules = arguments.module or (list(_ask_all("A module, NAME=CHART")) if ask else [])
+    contacts = arguments.contact or (list(_ask_all("A person, ROLE:ID:NAME[:USER]")) if ask else [])
+    if not modules:
+        raise Refusal("a project needs a module: --module core=oci://registry.example/charts/core:1.2.3")
+    home, _, account = arguments.operator.partition("/")
+    opening = Opening(
+        code=arguments.code,
+        customer=customer,
+        namespace=arguments.namespace or arguments.code,
+        name=arguments.name,
+        modules=[parse_module(text) for text in modules],
+        contacts=[parse_contact(text) for text in contacts],
+        profile=Profile(arguments.profile) if arguments.profile else None,
+        operator=(home, account or "pilotage"),
+    )
+    try:
+        written = yaml.safe_dump_all(manifests(opening), allow_unicode=True, sort_keys=False)
+    except pydantic.ValidationError as error:
+        raise Refusal(_mistakes("the Implementation", error)) from error
+    if arguments.file is None:
+        sys.stdout.write(written)
+        return
+    try:
+        with arguments.file.open("x", encoding="utf-8") as file:
+            file.write(written)
+    except FileExistsError as error:
+        raise Refusal(f"{arguments.file} is there already, and it stays as it is") from error
+    sys.stderr.write(f"pilotage plan {arguments.file} && kubectl apply --server-side -f {arguments.file}\n")
+
+
+def _ask(question: str, otherwise: str) -> str:
+    return input(f"{question} [{otherwise}]: ").strip() or otherwise
+
+
+def _ask_all(question: str) -> Iterator[str]:
+    while text := input(f"{question} (empty: no more): ").strip():
+        yield text
+
+
 MODELS: Final[dict[str, type[pydantic.BaseModel]]] = {
     "Implementation": ImplementationSpec,
     "MigrationJob": MigrationJobSpec,
@@ -141,8 +186,12 @@ def _validate(body: Mapping[str, Any]) -> None:
     try:
         MODELS[body["kind"]].model_validate(body.get("spec"))
     except pydantic.ValidationError as error:
-        lines = [f"  spec.{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
-        raise Refusal("\n".join([f"{body['kind']} {name} would be refused:", *lines])) from error
+        raise Refusal(_mistakes(f"{body['kind']} {name}", error)) from error
+
+
+def _mistakes(subject: str, error: pydantic.ValidationError) -> str:
+    lines = [f"  spec.{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
+    return "\n".join([f"{subject} would be refused:", *lines])
 
 
 async def approve(session: Session) -> None:
@@ -311,12 +360,7 @@ def _gate(text: str) -> GateName:
     raise argparse.ArgumentTypeError(msg)
 
 
-def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("-n", "--namespace", help="default: the context's")
-    common.add_argument("--context", help="of the kubeconfig; default: its current one")
-    common.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
-    common.add_argument("--language", choices=LANGUAGES, default=language(), help="default: the locale's")
+def _signing_options() -> argparse.ArgumentParser:
     signing = argparse.ArgumentParser(add_help=False)
     signing.add_argument("name", metavar="IMPLEMENTATION")
     signing.add_argument(
@@ -335,6 +379,31 @@ def _parser() -> argparse.ArgumentParser:
     signing.add_argument(
         "--wait", type=float, default=JUDGED_WITHIN, metavar="SECONDS", help="for the operator's view; default: 30"
     )
+    return signing
+
+
+def _init_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(offline=True)
+    parser.add_argument("code", metavar="CODE", help="the customer's short name, such as huasheng")
+    parser.add_argument("--customer", metavar="NAME", help="the customer's name")
+    parser.add_argument("--name", default="erp", metavar="IMPLEMENTATION", help="default: erp")
+    parser.add_argument(
+        "--module", action="append", default=[], metavar="NAME[@WAVE]=CHART",
+        help="oci://HOST/PATH:VERSION, https://REPOSITORY#CHART:VERSION or configmap/NAME; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--contact", action="append", default=[], metavar="ROLE:ID:NAME[:USER]", help="may be repeated")
+    parser.add_argument("--profile", choices=list(Profile), help="which gates persons decide; default: none")
+    parser.add_argument("--operator", default="pilotage-system/pilotage", metavar="NAMESPACE/ACCOUNT")
+    parser.add_argument("-f", "--file", type=Path, help="default: standard output")
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-n", "--namespace", help="default: the context's")
+    common.add_argument("--context", help="of the kubeconfig; default: its current one")
+    common.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
+    common.add_argument("--language", choices=LANGUAGES, default=language(), help="default: the locale's")
+    signing = _signing_options()
     parser = argparse.ArgumentParser(prog="pilotage", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -344,6 +413,7 @@ def _parser() -> argparse.ArgumentParser:
         found.set_defaults(act=act, offline=False)
         return found
 
+    _init_options(add(init))
     shown = add(status)
     shown.add_argument("name", nargs="?", metavar="IMPLEMENTATION", help="default: all of the namespace")
     shown.add_argument("-A", "--all-namespaces", action="store_true")
