@@ -24,6 +24,7 @@ from pilotage.api.v1alpha1.signoff import Evidence, PunchListItem, SignOffDecisi
 from pilotage.cli import decision
 from pilotage.cli.decision import Refusal
 from pilotage.cli.opening import Opening, manifests, parse_contact, parse_module
+from pilotage.cli.requirements import LARGEST, read_csv, requirements_of
 from pilotage.cli.show import Project, console, duties, overview, played, tree
 from pilotage.cli.words import LANGUAGES, Language, language
 from pilotage.kube.client import ApiError, NotFound
@@ -161,6 +162,47 @@ async def init(session: Session) -> None:
     except FileExistsError as error:
         raise Refusal(f"{arguments.file} is there already, and it stays as it is") from error
     sys.stderr.write(f"pilotage plan {arguments.file} && kubectl apply --server-side -f {arguments.file}\n")
+
+
+async def import_(session: Session) -> None:
+    """Turn a spreadsheet of requirements, XLSX or CSV, into spec.requirements."""
+    arguments = session.arguments
+    spec: Mapping[str, Any] = {}
+    if arguments.against:
+        spec = next(iter(_exported(arguments.against)))["spec"]
+    found = requirements_of(_rows(arguments.sheet), spec)
+    if found.aside:
+        sys.stderr.write(f"not taken over: {', '.join(found.aside)}\n")
+    snippet = {"spec": {"requirements": found.requirements}}
+    if arguments.output == "json":
+        session.answer(snippet, str)
+    else:
+        yaml.safe_dump(snippet, sys.stdout, allow_unicode=True, sort_keys=False)
+
+
+def _rows(sheet: Path) -> list[list[str]]:
+    try:
+        size = sheet.stat().st_size
+        if size > LARGEST:
+            raise Refusal(f"{sheet} has {size} bytes; requirements of at most {LARGEST} bytes are read")
+        if sheet.suffix.lower() == ".csv":
+            return read_csv(sheet.read_bytes())
+    except OSError as error:
+        raise Refusal(f"{sheet}: {error.strerror}") from error
+    try:
+        from python_calamine import CalamineError, load_workbook
+    except ImportError as error:
+        raise Refusal("a workbook needs python-calamine: pip install 'pilotage[engine]', or save it as CSV") from error
+    try:
+        workbook = load_workbook(sheet)
+        return [[_text(cell) for cell in row] for row in workbook.get_sheet_by_index(0).to_python()]
+    except (CalamineError, OSError, ValueError) as error:
+        raise Refusal(f"{sheet} is no workbook and no .csv: {error}") from error
+
+
+def _text(cell: object) -> str:
+    """A cell as it is shown: a number that is whole has no decimal point."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def _ask(question: str, otherwise: str) -> str:
@@ -409,11 +451,17 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(act: Callable[[Session], Awaitable[None]], *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         text = (act.__doc__ or "").split("\n")[0]
-        found = commands.add_parser(act.__name__, help=text, description=text, parents=[common, *parents])
+        found = commands.add_parser(act.__name__.rstrip("_"), help=text, description=text, parents=[common, *parents])
         found.set_defaults(act=act, offline=False)
         return found
 
     _init_options(add(init))
+    sheets = add(import_)
+    sheets.set_defaults(offline=True)
+    sheets.add_argument("sheet", type=Path, metavar="SHEET", help="XLSX, XLS or CSV")
+    sheets.add_argument(
+        "--against", type=Path, metavar="FILE", help="the project's manifest: its titles and names are understood"
+    )
     shown = add(status)
     shown.add_argument("name", nargs="?", metavar="IMPLEMENTATION", help="default: all of the namespace")
     shown.add_argument("-A", "--all-namespaces", action="store_true")
