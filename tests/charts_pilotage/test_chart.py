@@ -13,6 +13,8 @@ import yaml
 from e2e.cluster.light import LightCluster
 from e2e.cluster.places import BINARIES, REPOSITORY
 from e2e.cluster.probe import wait_until
+from pilotage.api.v1alpha1.project import Profile
+from pilotage.cli.opening import Opening, manifests, parse_contact, parse_module
 from pilotage.reconcile.installation import KEY_SECRET
 from pilotage.reconcile.settings import Settings
 
@@ -217,6 +219,28 @@ def test_the_three_lines_of_the_notes_open_a_namespace(installed):
         assert finished.returncode == 0, finished.stderr
     where = ("serviceaccounts/pilotage-deployer", "-n", "opened")
     assert wait_until(lambda: installed.may(OPERATOR, "impersonate", *where), 30)
+
+
+def test_what_pilotage_init_writes_opens_a_namespace_and_begins_a_project(installed):
+    opening = Opening(
+        code="beihai",
+        customer="北海机械",
+        namespace="beihai",
+        name="erp",
+        modules=[parse_module("core=oci://registry.example/core:1.0.0"), parse_module("sales@2=configmap/sales")],
+        contacts=[parse_contact("CustomerLead:sun:孙立:sun"), parse_contact("Tester:qian:钱进:qian")],
+        profile=Profile.STANDARD,
+    )
+    written = yaml.safe_dump_all(manifests(opening), allow_unicode=True)
+    applied = installed.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", body=written)
+    assert applied.returncode == 0, applied.stderr
+    where = ("serviceaccounts/pilotage-deployer", "-n", "beihai")
+    assert wait_until(lambda: installed.may(OPERATOR, "impersonate", *where), 30)
+    deployer = DEPLOYER.replace("huasheng", "beihai")
+    assert wait_until(lambda: installed.may(deployer, "create", "secrets", "-n", "beihai"), 30)
+    assert wait_until(lambda: installed.may("sun", "create", "signoffs.pilotage.dev", "-n", "beihai"), 30)
+    assert installed.may("qian", "get", "implementations.pilotage.dev", "-n", "beihai")
+    assert not installed.may("qian", "create", "signoffs.pilotage.dev", "-n", "beihai")
 
 
 def test_whoever_edits_a_namespace_edits_its_projects(installed):

@@ -4,303 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import NoReturn
 
-import pydantic
-import yaml
-
-from pilotage.api.v1alpha1.acceptancecheck import AcceptanceCheckSpec
-from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus, NextAction
-from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
-from pilotage.api.v1alpha1.project import GateDecision, GateName
-from pilotage.api.v1alpha1.signoff import Evidence, PunchListItem, SignOffDecision
-from pilotage.cli import decision
+from pilotage.api.v1alpha1.project import GateName, Profile
 from pilotage.cli.decision import Refusal
-from pilotage.cli.show import Project, console, duties, overview, played, tree
+from pilotage.cli.looking import portfolio, status, watch
+from pilotage.cli.offline import import_, init, plan
+from pilotage.cli.session import Session
+from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, waive
 from pilotage.cli.words import LANGUAGES, Language, language
 from pilotage.kube.client import ApiError, NotFound
-from pilotage.kube.official import OfficialCluster, connect, known_contexts
-from pilotage.kube.resources import (
-    ACCEPTANCE_CHECKS,
-    IMPLEMENTATIONS,
-    MIGRATION_JOBS,
-    SELF_SUBJECT_REVIEWS,
-    SIGN_OFFS,
-    Resource,
-)
-from pilotage.plan.conditions import parse_timestamp
-from pilotage.plan.preview import preview
-from pilotage.plan.sign_off import Words, sign_off
-
-JUDGED_WITHIN: Final = 30.0
-ASK_AGAIN: Final = 1.0
-FAR: Final = datetime.max.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Session:
-    """One call: the cluster if it needs one, the namespace that is meant, and how to answer."""
-
-    arguments: argparse.Namespace
-    connected: OfficialCluster | None
-    namespace: str
-    say: Language
-
-    @property
-    def cluster(self) -> OfficialCluster:
-        """The cluster; only of a call that is not offline."""
-        if self.connected is None:
-            raise AssertionError(self.arguments.command)
-        return self.connected
-
-    def answer(self, document: Any, shown: Callable[[], Any]) -> None:
-        """Print as the machine or the person wants it."""
-        match self.arguments.output:
-            case "json":
-                sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
-            case "yaml":
-                yaml.safe_dump(document, sys.stdout, allow_unicode=True, sort_keys=False)
-            case _:
-                console(sys.stdout).print(shown())
-
-
-async def status(session: Session) -> None:
-    """Show one project as a tree, or all of a namespace in lines."""
-    name = session.arguments.name
-    if name is None:
-        namespace = None if session.arguments.all_namespaces else session.namespace
-        projects = [Project(body) for body in await session.cluster.list(IMPLEMENTATIONS, namespace)]
-        projects.sort(key=lambda project: project.key)
-        session.answer([dict(project.body) for project in projects], lambda: overview(projects, session.say))
-        return
-    project = await _project(session, name)
-    session.answer(dict(project.body), lambda: tree(project, datetime.now(UTC), session.say))
-
-
-async def watch(session: Session) -> None:
-    """Show one project as a tree, anew every few seconds, until it is interrupted."""
-    from rich.live import Live
-
-    with Live(console=console(sys.stdout), auto_refresh=False, screen=sys.stdout.isatty()) as live:
-        while True:
-            project = await _project(session, session.arguments.name)
-            live.update(tree(project, datetime.now(UTC), session.say), refresh=True)
-            await asyncio.sleep(session.arguments.interval)
-
-
-async def _project(session: Session, name: str) -> Project:
-    body = await session.cluster.get(IMPLEMENTATIONS, session.namespace, name)
-    migrations, checks = await asyncio.gather(_of(session, MIGRATION_JOBS, name), _of(session, ACCEPTANCE_CHECKS, name))
-    return Project(body, migrations, checks)
-
-
-async def _of(session: Session, kind: Resource, name: str) -> list[dict[str, Any]]:
-    found = await session.cluster.list(kind, session.namespace)
-    mine = [body for body in found if body["spec"].get("implementationRef", {}).get("name") == name]
-    return sorted(mine, key=lambda body: str(body["metadata"]["name"]))
-
-
-async def plan(session: Session) -> None:
-    """Play a project from its files to the end; exit code 1 where it would not be accepted though all goes well."""
-    documents = [found for file in session.arguments.files for found in _documents(file)]
-    given = {kind: [found for found in documents if found.get("kind") == kind] for kind in MODELS}
-    for body in (found for bodies in given.values() for found in bodies):
-        _validate(body)
-    named = session.arguments.name
-    wanted = [body for body in given["Implementation"] if named in {None, body["metadata"]["name"]}]
-    if len(wanted) != 1:
-        names = ", ".join(str(body["metadata"]["name"]) for body in given["Implementation"]) or "none"
-        raise Refusal(f"one Implementation is played; these files have {names}: choose with --name")
-    found = preview(
-        wanted[0], given["MigrationJob"], given["AcceptanceCheck"], datetime.now(UTC).replace(microsecond=0)
-    )
-    steps = [{"turn": step.turn, "after": str(step.after), "what": step.what} for step in found.steps]
-    session.answer({"steps": steps, "held": found.held}, lambda: played(found, session.say))
-    if found.held:
-        sys.exit(1)
-
-
-MODELS: Final[dict[str, type[pydantic.BaseModel]]] = {
-    "Implementation": ImplementationSpec,
-    "MigrationJob": MigrationJobSpec,
-    "AcceptanceCheck": AcceptanceCheckSpec,
-}
-
-
-def _validate(body: Mapping[str, Any]) -> None:
-    name = (body.get("metadata") or {}).get("name")
-    if not isinstance(name, str):
-        raise Refusal(f"{body['kind']}: metadata.name is missing")
-    try:
-        MODELS[body["kind"]].model_validate(body.get("spec"))
-    except pydantic.ValidationError as error:
-        lines = [f"  spec.{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
-        raise Refusal("\n".join([f"{body['kind']} {name} would be refused:", *lines])) from error
-
-
-async def approve(session: Session) -> None:
-    """Record an approval; with conditions where a punch list is given."""
-    points = [_point(text) for text in session.arguments.condition]
-    what = SignOffDecision.APPROVE_WITH_CONDITIONS if points else SignOffDecision.APPROVE
-    await _sign(session, what, Words(session.arguments.reason, points, evidence=_evidence(session)))
-
-
-async def reject(session: Session) -> None:
-    """Record a rejection."""
-    words = Words(session.arguments.reason, evidence=_evidence(session))
-    await _sign(session, SignOffDecision.REJECT, words)
-
-
-async def waive(session: Session) -> None:
-    """Record that blockers may be passed over until a time."""
-    arguments = session.arguments
-    try:
-        expires = decision.moment(arguments.expires)
-    except ValueError as error:
-        raise Refusal(f"--expires: {error}; write 2026-12-31 or 2026-12-31T12:00:00Z") from error
-    words = Words(arguments.reason, waives=arguments.blocker, expires=expires, evidence=_evidence(session))
-    await _sign(session, SignOffDecision.WAIVE, words)
-
-
-def _point(text: str) -> PunchListItem:
-    parts = [part.strip() for part in text.split(";")]
-    try:
-        item, owner, due = parts
-        return PunchListItem.model_validate({"item": item, "owner": owner, "due": decision.moment(due)})
-    except ValueError as error:
-        text = f"--condition {text!r} is not 'WHAT; CONTACT-ID; DATE', such as 'print the labels; li; 2026-12-31'"
-        raise Refusal(text) from error
-
-
-def _evidence(session: Session) -> list[Evidence]:
-    found = []
-    for text in session.arguments.evidence:
-        url, _, digest = text.rpartition("=")
-        try:
-            found.append(Evidence.model_validate({"url": url, "sha256": "sha256:" + digest.removeprefix("sha256:")}))
-        except pydantic.ValidationError as error:
-            raise Refusal(f"--evidence {text!r} is not URL=SHA256, the address and checksum of the paper") from error
-    return found
-
-
-async def _sign(session: Session, what: SignOffDecision, words: Words) -> None:
-    arguments = session.arguments
-    body = await session.cluster.get(IMPLEMENTATIONS, session.namespace, arguments.name)
-    spec = ImplementationSpec.model_validate(body["spec"])
-    gate = decision.find_gate(body, arguments.gate, arguments.wave, arguments.module)
-    waives = tuple(decision.blocker(gate, text) for text in words.waives)
-    words = Words(words.reason, words.punch_list, waives, words.expires, words.evidence)
-    decision.check(gate, what, words, arguments.digest)
-    review = {"apiVersion": SELF_SUBJECT_REVIEWS.api_version, "kind": SELF_SUBJECT_REVIEWS.kind}
-    answer = await session.cluster.create_review(SELF_SUBJECT_REVIEWS, review)
-    user = str(answer["status"]["userInfo"]["username"])
-    contact = decision.signer(spec, gate, user, arguments.by)
-    manifest = sign_off(body, gate, contact.id, user, what, words)
-    if sys.stdin.isatty() and not arguments.yes:
-        _confirm(session, manifest, f"{contact.name} ({contact.role})", gate.message)
-    if arguments.dry_run:
-        session.answer(manifest, lambda: yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False))
-        return
-    made = await session.cluster.create(SIGN_OFFS, manifest)
-    judged = await _judged(session, made["metadata"]["name"])
-    session.answer(made, lambda: _outcome(session.say, made, judged))
-
-
-def _confirm(session: Session, manifest: Mapping[str, Any], whose: str, message: str) -> None:
-    say, spec, screen = session.say, manifest["spec"], console(sys.stderr)
-    screen.print(say("You are about to sign"), style="bold")
-    place = "".join(f" {name} {spec[name]}" for name in ("wave", "module") if name in spec)
-    lines = {
-        "project": f"{manifest['metadata']['namespace']}/{spec['implementationRef']['name']}",
-        "gate": spec["gate"] + place,
-        "state": message,
-        "decision": spec["decision"],
-        "of": whose,
-        "recorded by": spec["recordedBy"],
-        "digest": spec["digest"],
-    }
-    for name, text in lines.items():
-        screen.print(f"  {say(name)}: {text}")
-    if input(f"{say('Sign?')} [y/N] ").strip().lower() not in {"y", "yes", "是"}:
-        raise Refusal("nothing was recorded")
-
-
-async def _judged(session: Session, name: str) -> GateDecision | None:
-    """What the operator made of the sign-off; None when it has not looked at it in time."""
-    deadline = time.monotonic() + session.arguments.wait
-    while time.monotonic() < deadline:
-        body = await session.cluster.get(IMPLEMENTATIONS, session.namespace, session.arguments.name)
-        reported = ImplementationStatus.model_validate(body.get("status") or {})
-        for found in (found for gate in reported.gates for found in gate.decisions):
-            if found.sign_off == name:
-                return found
-        await asyncio.sleep(ASK_AGAIN)
-    return None
-
-
-def _outcome(say: Language, made: Mapping[str, Any], judged: GateDecision | None) -> str:
-    name = f"signoff/{made['metadata']['name']}"
-    if judged is None:
-        words = say("not looked at yet")
-    elif judged.counts:
-        words = say("it counts", judged.trust)
-    else:
-        words = say("it does not count", judged.note or "")
-    return f"{say('recorded as')} {name}: {words}"
-
-
-async def portfolio(session: Session) -> None:
-    """List what needs whom in all projects, of several clusters and of status files too."""
-    arguments = session.arguments
-    found: list[tuple[str, Project]] = []
-    for context in arguments.contexts or ([] if arguments.files else [None]):
-        cluster = await connect(context=context) if context else session.cluster
-        try:
-            namespace = arguments.namespace
-            found += [(context or "", Project(body)) for body in await cluster.list(IMPLEMENTATIONS, namespace)]
-        finally:
-            if context:
-                await cluster.close()
-    for file in arguments.files:
-        found += [(file.stem, Project(body)) for body in _exported(file)]
-    waiting = [(place, project, action) for place, project in found for action in project.status.next_actions]
-    waiting.sort(key=lambda one: (_due(one[2]), one[1].key, one[2].who))
-    document = [
-        {"context": place, "project": project.key, **action.to_manifest()} for place, project, action in waiting
-    ]
-    session.answer(document, lambda: duties(waiting, datetime.now(UTC), session.say))
-
-
-def _due(action: NextAction) -> datetime:
-    return parse_timestamp(action.due) if action.due else FAR
-
-
-def _exported(file: Path) -> list[dict[str, Any]]:
-    """The Implementations in what `kubectl get implementations -o yaml` or `pilotage status -o json` wrote."""
-    found = [body for body in _documents(file) if body.get("kind") == IMPLEMENTATIONS.kind]
-    if not found:
-        raise Refusal(f"{file}: no Implementation in it; write it with kubectl get implementations -A -o yaml")
-    return found
-
-
-def _documents(file: Path) -> list[dict[str, Any]]:
-    """The objects of a YAML or JSON file, those of lists one by one."""
-    try:
-        documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise Refusal(f"{file}: {error}") from error
-    flat: list[Any] = []
-    for document in documents:
-        items = document.get("items", [document]) if isinstance(document, dict) else document
-        flat += items if isinstance(items, list) else [items]
-    return [body for body in flat if isinstance(body, dict)]
+from pilotage.kube.official import connect, known_contexts
 
 
 def _gate(text: str) -> GateName:
@@ -311,12 +28,7 @@ def _gate(text: str) -> GateName:
     raise argparse.ArgumentTypeError(msg)
 
 
-def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("-n", "--namespace", help="default: the context's")
-    common.add_argument("--context", help="of the kubeconfig; default: its current one")
-    common.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
-    common.add_argument("--language", choices=LANGUAGES, default=language(), help="default: the locale's")
+def _signing_options() -> argparse.ArgumentParser:
     signing = argparse.ArgumentParser(add_help=False)
     signing.add_argument("name", metavar="IMPLEMENTATION")
     signing.add_argument(
@@ -335,15 +47,47 @@ def _parser() -> argparse.ArgumentParser:
     signing.add_argument(
         "--wait", type=float, default=JUDGED_WITHIN, metavar="SECONDS", help="for the operator's view; default: 30"
     )
+    return signing
+
+
+def _init_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(offline=True)
+    parser.add_argument("code", metavar="CODE", help="the customer's short name, such as huasheng")
+    parser.add_argument("--customer", metavar="NAME", help="the customer's name")
+    parser.add_argument("--name", default="erp", metavar="IMPLEMENTATION", help="default: erp")
+    parser.add_argument(
+        "--module", action="append", default=[], metavar="NAME[@WAVE]=CHART",
+        help="oci://HOST/PATH:VERSION, https://REPOSITORY#CHART:VERSION or configmap/NAME; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--contact", action="append", default=[], metavar="ROLE:ID:NAME[:USER]", help="may be repeated")
+    parser.add_argument("--profile", choices=list(Profile), help="which gates persons decide; default: none")
+    parser.add_argument("--operator", default="pilotage-system/pilotage", metavar="NAMESPACE/ACCOUNT")
+    parser.add_argument("-f", "--file", type=Path, help="default: standard output")
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-n", "--namespace", help="default: the context's")
+    common.add_argument("--context", help="of the kubeconfig; default: its current one")
+    common.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
+    common.add_argument("--language", choices=LANGUAGES, default=language(), help="default: the locale's")
+    signing = _signing_options()
     parser = argparse.ArgumentParser(prog="pilotage", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(act: Callable[[Session], Awaitable[None]], *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         text = (act.__doc__ or "").split("\n")[0]
-        found = commands.add_parser(act.__name__, help=text, description=text, parents=[common, *parents])
+        found = commands.add_parser(act.__name__.rstrip("_"), help=text, description=text, parents=[common, *parents])
         found.set_defaults(act=act, offline=False)
         return found
 
+    _init_options(add(init))
+    sheets = add(import_)
+    sheets.set_defaults(offline=True)
+    sheets.add_argument("sheet", type=Path, metavar="SHEET", help="XLSX, XLS or CSV")
+    sheets.add_argument(
+        "--against", type=Path, metavar="FILE", help="the project's manifest: its titles and names are understood"
+    )
     shown = add(status)
     shown.add_argument("name", nargs="?", metavar="IMPLEMENTATION", help="default: all of the namespace")
     shown.add_argument("-A", "--all-namespaces", action="store_true")

@@ -12,8 +12,9 @@ import pytest
 
 from e2e.cluster.places import REPOSITORY
 from pilotage import cli
-from pilotage.cli.__main__ import _exported, main
+from pilotage.cli.__main__ import main
 from pilotage.cli.decision import Refusal
+from pilotage.cli.files import exported
 from pilotage.cli.show import Project, age, console, duties, overview, tree
 from pilotage.cli.words import _WORDS, ENGLISH, Language
 from pilotage.plan.conditions import timestamp
@@ -131,7 +132,7 @@ def test_a_plan_of_a_bad_manifest_names_the_fields(tmp_path: Path, capsys: pytes
 def test_a_file_of_exported_projects_is_read(tmp_path: Path):
     file = tmp_path / "huasheng.yaml"
     file.write_text("kind: List\nitems:\n- {kind: Implementation, metadata: {name: a}}\n- {kind: Secret}\n")
-    assert [body["metadata"]["name"] for body in _exported(file)] == ["a"]
+    assert [body["metadata"]["name"] for body in exported(file)] == ["a"]
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "kind: Secret"])
@@ -139,4 +140,4 @@ def test_a_file_without_a_project_is_refused_with_the_command_that_writes_one(tm
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
     with pytest.raises(Refusal, match=str(file)):
-        _exported(file)
+        exported(file)

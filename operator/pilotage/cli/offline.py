@@ -1,0 +1,100 @@
+"""What the command line does with files alone: begin a project, import its requirements, play it to the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pydantic
+import yaml
+
+from pilotage.api.v1alpha1.project import Profile
+from pilotage.cli.decision import Refusal
+from pilotage.cli.files import MODELS, documents, exported, mistakes, read_sheet, validate
+from pilotage.cli.opening import Opening, manifests, parse_contact, parse_module
+from pilotage.cli.requirements import requirements_of
+from pilotage.cli.session import Session
+from pilotage.cli.show import played
+from pilotage.plan.preview import preview
+
+
+async def plan(session: Session) -> None:
+    """Play a project from its files to the end; exit code 1 where it would not be accepted though all goes well."""
+    bodies = [found for file in session.arguments.files for found in documents(file)]
+    given = {kind: [found for found in bodies if found.get("kind") == kind] for kind in MODELS}
+    for body in (found for kind in given.values() for found in kind):
+        validate(body)
+    named = session.arguments.name
+    wanted = [body for body in given["Implementation"] if named in {None, body["metadata"]["name"]}]
+    if len(wanted) != 1:
+        names = ", ".join(str(body["metadata"]["name"]) for body in given["Implementation"]) or "none"
+        raise Refusal(f"one Implementation is played; these files have {names}: choose with --name")
+    found = preview(
+        wanted[0], given["MigrationJob"], given["AcceptanceCheck"], datetime.now(UTC).replace(microsecond=0)
+    )
+    steps = [{"turn": step.turn, "after": str(step.after), "what": step.what} for step in found.steps]
+    session.answer({"steps": steps, "held": found.held}, lambda: played(found, session.say))
+    if found.held:
+        sys.exit(1)
+
+
+async def init(session: Session) -> None:
+    """Write the manifests of a new customer: namespace, account, bindings and a first Implementation."""
+    arguments = session.arguments
+    ask = sys.stdin.isatty()
+    customer = arguments.customer or (_ask("The customer's name", arguments.code) if ask else arguments.code)
+    modules = arguments.module or (list(_ask_all("A module, NAME=CHART")) if ask else [])
+    contacts = arguments.contact or (list(_ask_all("A person, ROLE:ID:NAME[:USER]")) if ask else [])
+    if not modules:
+        raise Refusal("a project needs a module: --module core=oci://registry.example/charts/core:1.2.3")
+    home, _, account = arguments.operator.partition("/")
+    opening = Opening(
+        code=arguments.code,
+        customer=customer,
+        namespace=arguments.namespace or arguments.code,
+        name=arguments.name,
+        modules=[parse_module(text) for text in modules],
+        contacts=[parse_contact(text) for text in contacts],
+        profile=Profile(arguments.profile) if arguments.profile else None,
+        operator=(home, account or "pilotage"),
+    )
+    try:
+        written = yaml.safe_dump_all(manifests(opening), allow_unicode=True, sort_keys=False)
+    except pydantic.ValidationError as error:
+        raise Refusal(mistakes("the Implementation", error)) from error
+    if arguments.file is None:
+        sys.stdout.write(written)
+        return
+    try:
+        with arguments.file.open("x", encoding="utf-8") as file:
+            file.write(written)
+    except FileExistsError as error:
+        raise Refusal(f"{arguments.file} is there already, and it stays as it is") from error
+    sys.stderr.write(f"pilotage plan {arguments.file} && kubectl apply --server-side -f {arguments.file}\n")
+
+
+async def import_(session: Session) -> None:
+    """Turn a spreadsheet of requirements, XLSX or CSV, into spec.requirements."""
+    arguments = session.arguments
+    spec: Mapping[str, Any] = {}
+    if arguments.against:
+        spec = next(iter(exported(arguments.against)))["spec"]
+    found = requirements_of(read_sheet(arguments.sheet), spec)
+    if found.aside:
+        sys.stderr.write(f"not taken over: {', '.join(found.aside)}\n")
+    snippet = {"spec": {"requirements": found.requirements}}
+    if arguments.output == "json":
+        session.answer(snippet, str)
+    else:
+        yaml.safe_dump(snippet, sys.stdout, allow_unicode=True, sort_keys=False)
+
+
+def _ask(question: str, otherwise: str) -> str:
+    return input(f"{question} [{otherwise}]: ").strip() or otherwise
+
+
+def _ask_all(question: str) -> Iterator[str]:
+    while text := input(f"{question} (empty: no more): ").strip():
+        yield text
