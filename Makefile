@@ -62,7 +62,7 @@ check: venv ## ruff, mypy, import-linter, crds drift
 
 .PHONY: test-unit
 test-unit: venv ## unit and simulation tests: no cluster, no database
-	$(VENV)/bin/pytest -q -m "not light and not embedded and not postgresql"
+	$(VENV)/bin/pytest -q -m "not light and not embedded and not postgresql" --ignore tests/attacks
 
 .PHONY: test-light
 test-light: light-programs ## contract and integration tests on etcd, kube-apiserver and controller-manager
