@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ MAX_OUTPUT = 4 * 1024 * 1024
 # Of its data, which is what a template can make grow. Twice what a chart of a megabyte of manifests was seen to need.
 MEMORY = 384 * 1024 * 1024
 GO_CRASHED = 2
+# How Go's runtime says, in whichever of its parts notices first, that it gets no more memory.
+OUT_OF_MEMORY = re.compile(r"^fatal error: .*(memory|alloc|arena|pages|stack overflow)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Ended:
             return "time"
         if self.flooded:
             return "output"
-        return "memory" if self.code == GO_CRASHED and "out of memory" in self.errors else ""
+        return "memory" if self.code == GO_CRASHED and OUT_OF_MEMORY.search(self.errors) else ""
 
 
 def child_environment(scratch: Path) -> dict[str, str]:

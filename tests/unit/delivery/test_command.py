@@ -25,6 +25,9 @@ ACTION = HelmAction("Install", "huasheng", "erp-core", "system:serviceaccount:hu
         (1, "Error: values don't meet the specifications of the schema(s)", "ValuesInvalid", False),
         (1, "Error: admission webhook said no", "HelmFailed", False),
         (2, "fatal error: runtime: out of memory", "ChartLimit", False),
+        (2, "fatal error: runtime: cannot allocate memory", "ChartLimit", False),
+        (2, "runtime: goroutine stack exceeds\nfatal error: stack overflow", "ChartLimit", False),
+        (2, "fatal error: all goroutines are asleep - deadlock!", "HelmFailed", False),
     ],
 )
 def test_only_the_clusters_fault_is_tried_again(code: int, said: str, reason: str, again: bool) -> None:
