@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
-from typing import Any, Final
+from typing import Any
 
 from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus
 from pilotage.api.v1alpha1.project import Contact, GateName, GateState, GateStatus
 from pilotage.api.v1alpha1.signoff import SignOffDecision
 from pilotage.plan.conditions import parse_timestamp, timestamp
-from pilotage.plan.gates import describe, gate_rules
+from pilotage.plan.gates import APPROVALS, ASKING, PASSED, describe, gate_rules
 from pilotage.plan.sign_off import Words
 
 
 class Refusal(Exception):
     """Nothing was recorded; the message says what to do instead."""
-
-
-ASKING: Final = frozenset({GateState.OPEN, GateState.STALE, GateState.EXPIRED})
 
 
 def find_gate(body: Mapping[str, Any], name: GateName | None, wave: int | None, module: str | None) -> GateStatus:
@@ -86,8 +83,8 @@ def check(gate: GateStatus, decision: SignOffDecision, words: Words, digest: str
     place, shown = describe(gate), gate.digest.removeprefix("sha256:")
     if digest and not shown.startswith(digest.removeprefix("sha256:")):
         raise Refusal(f"gate {place} is about {shown[:12]} now, not about {digest}: look at what has changed")
-    if decision in {SignOffDecision.APPROVE, SignOffDecision.APPROVE_WITH_CONDITIONS}:
-        if gate.state in {GateState.APPROVED, GateState.WAIVED}:
+    if decision in APPROVALS:
+        if gate.state in PASSED:
             raise Refusal(f"gate {place} is {gate.state.lower()} already")
         if gate.state is GateState.NOT_READY:
             blockers = "\n".join(f"  {number}. {text}" for number, text in enumerate(gate.blockers, 1))

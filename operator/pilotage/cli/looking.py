@@ -7,6 +7,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from rich.live import Live
+
 from pilotage.api.v1alpha1.implementation import NextAction
 from pilotage.cli.files import exported
 from pilotage.cli.session import Session
@@ -33,8 +35,6 @@ async def status(session: Session) -> None:
 
 async def watch(session: Session) -> None:
     """Show one project as a tree, anew every few seconds, until it is interrupted."""
-    from rich.live import Live
-
     with Live(console=console(sys.stdout), auto_refresh=False, screen=sys.stdout.isatty()) as live:
         while True:
             project = await _project(session, session.arguments.name)

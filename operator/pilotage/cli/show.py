@@ -14,18 +14,18 @@ from rich.text import Text
 from rich.tree import Tree
 
 from pilotage.api.text import printable
-from pilotage.api.v1alpha1.implementation import ImplementationStatus, ModuleState, ModuleStatus, NextAction
-from pilotage.api.v1alpha1.project import GateState, GateStatus
+from pilotage.api.v1alpha1.implementation import ImplementationStatus, ModuleStatus, NextAction
+from pilotage.api.v1alpha1.project import GateStatus
 from pilotage.cli.words import Language
 from pilotage.plan.conditions import parse_timestamp
-from pilotage.plan.gates import describe
+from pilotage.plan.gates import PASSED, describe
+from pilotage.plan.module import LIVE_STATES
 from pilotage.plan.preview import Preview
 
 PIPED_WIDTH: Final = 140
 BAR: Final = 24
 GOOD: Final = frozenset({"Live", "Stable", "Accepted", "Succeeded", "Passed", "Approved", "Waived", "True"})
 BAD: Final = frozenset({"Failed", "Unhealthy", "RolledBack", "Rejected", "Paused", "Stale", "Expired"})
-LIVE: Final = frozenset({ModuleState.LIVE, ModuleState.STABLE, ModuleState.ACCEPTED})
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,9 @@ def tree(project: Project, now: datetime, say: Language) -> RenderableType:
     """The whole project: modules by wave, what they wait for, gates, and who has to do what."""
     status = project.status
     waves = sorted({module.wave for module in status.modules})
-    live = f"{sum(module.state in LIVE for module in status.modules)}/{len(status.modules)}"
     head = Text.assemble((project.key, "bold"), "  ", project.customer, "  ", state(status.phase or "?"))
     if waves:
-        head.append(f"  {say('waves', status.wave or waves[0], waves[-1])}  {say('modules live', live)}")
+        head.append(f"  {say('waves', status.wave or waves[0], waves[-1])}  {say('modules live', status.live)}")
     root = Tree(head)
     for wave in waves:
         members = [module for module in status.modules if module.wave == wave]
@@ -107,7 +106,7 @@ def _rows(rows: Iterable[Sequence[RenderableType]]) -> Table:
 
 def _module(module: ModuleStatus, now: datetime) -> Sequence[RenderableType]:
     version = module.release.version if module.release else ""
-    words = "" if module.state in LIVE else printable(module.message, 300)
+    words = "" if module.state in LIVE_STATES else printable(module.message, 300)
     return module.name, state(module.state), printable(version, 30), age(module.since, now), words
 
 
@@ -135,7 +134,7 @@ def _check(body: Mapping[str, Any]) -> Sequence[RenderableType]:
 
 
 def _gate(gate: GateStatus, now: datetime, say: Language) -> Sequence[RenderableType]:
-    words = "" if gate.state in {GateState.APPROVED, GateState.WAIVED} else printable(gate.message, 300)
+    words = "" if gate.state in PASSED else printable(gate.message, 300)
     late = f"{say('overdue')}: " if gate.overdue else ""
     short = gate.digest.removeprefix("sha256:")[:12]
     return describe(gate), state(gate.state), age(gate.since, now), f"{say('digest')} {short}", late + words

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import pydantic
@@ -78,8 +79,7 @@ async def _sign(session: Session, what: SignOffDecision, words: Words) -> None:
     body = await session.cluster.get(IMPLEMENTATIONS, session.namespace, arguments.name)
     spec = ImplementationSpec.model_validate(body["spec"])
     gate = decision.find_gate(body, arguments.gate, arguments.wave, arguments.module)
-    waives = tuple(decision.blocker(gate, text) for text in words.waives)
-    words = Words(words.reason, words.punch_list, waives, words.expires, words.evidence)
+    words = replace(words, waives=[decision.blocker(gate, text) for text in words.waives])
     decision.check(gate, what, words, arguments.digest)
     review = {"apiVersion": SELF_SUBJECT_REVIEWS.api_version, "kind": SELF_SUBJECT_REVIEWS.kind}
     answer = await session.cluster.create_review(SELF_SUBJECT_REVIEWS, review)

@@ -12,10 +12,9 @@ from pilotage.api.v1alpha1.project import Contact, ContactRole, GateState
 from pilotage.api.v1alpha1.signoff import SignOffDecision
 from pilotage.plan.conditions import condition, parse_timestamp, shorten, timestamp
 from pilotage.plan.facts import ImplementationFacts
-from pilotage.plan.gates import Gate, describe, gate_text
+from pilotage.plan.gates import ASKING, Gate, describe, gate_text
 from pilotage.plan.sign_off import Words, sign_off
 
-ASKING = frozenset({GateState.OPEN, GateState.STALE, GateState.EXPIRED})
 RECORDER = "RECORDER"
 
 

@@ -34,6 +34,7 @@ from pilotage.plan.scope import Scope
 
 LEAD, MANAGER = ContactRole.CUSTOMER_LEAD, ContactRole.PROJECT_MANAGER
 PASSED: Final = frozenset({GateState.APPROVED, GateState.WAIVED})
+ASKING: Final = frozenset({GateState.OPEN, GateState.STALE, GateState.EXPIRED})
 APPROVALS: Final = frozenset({SignOffDecision.APPROVE, SignOffDecision.APPROVE_WITH_CONDITIONS})
 
 LIGHT: Final = frozenset({GateName.SCOPE_BASELINED, GateName.FINAL_ACCEPTED})
@@ -186,7 +187,7 @@ def _decide(project: Project, rule: Rule, wave: int | None, module: str | None, 
     same = before is not None and (before.state, before.digest) == (state, digest)
     since = before.since if before is not None and same else timestamp(project.facts.now)
     due = parse_timestamp(since) + rule.escalate_after
-    asked = state in {GateState.OPEN, GateState.STALE, GateState.EXPIRED} and bool(waiting or rule.holds is None)
+    asked = state in ASKING and bool(waiting or rule.holds is None)
     status = GateStatus(
         name=rule.name,
         wave=wave,
@@ -435,13 +436,14 @@ def describe(status: GateStatus) -> str:
 def closed_gates(gates: Sequence[Gate], module: str) -> list[ClosedGate]:
     """The gates that hold this module, besides what keeps it from being installed."""
     return [
-        ClosedGate(gate.rule.holds, _reason(gate), gate_text(gate))
+        ClosedGate(gate.rule.holds, gate_reason(gate), gate_text(gate))
         for gate in gates
         if gate.rule.holds is not None and module in gate.waiting and not gate.passed
     ]
 
 
-def _reason(gate: Gate) -> str:
+def gate_reason(gate: Gate) -> str:
+    """Why a gate that is not passed holds: a person objected, or has not decided yet."""
     return Reason.GATE_REJECTED if gate.status.state is GateState.REJECTED else Reason.AWAITING_APPROVAL
 
 

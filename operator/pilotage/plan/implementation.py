@@ -34,7 +34,7 @@ from pilotage.plan.conditions import (
 from pilotage.plan.dag import assign_waves, find_cycle, spell_cycle
 from pilotage.plan.facts import CheckFacts, ImplementationFacts, Problem
 from pilotage.plan.gate_report import gate_actions, gate_conditions
-from pilotage.plan.gates import Gate, Project, closed_gates, decide_gates, gate_text, shown
+from pilotage.plan.gates import Gate, Project, closed_gates, decide_gates, gate_reason, gate_text, shown
 from pilotage.plan.graph import build_graph
 from pilotage.plan.module import (
     BROKEN_STATES,
@@ -90,15 +90,17 @@ def decide(facts: ImplementationFacts) -> Decision:
     same_generation = any(found.observed_generation == generation for found in previous.conditions)
     before = {module.name: module for module in previous.modules}
     waves = assign_waves(spec.modules)
-    problem = facts.problem or _cycle(spec, facts, waves)
+    checks = _own_checks(facts)
+    problem = facts.problem or _cycle(spec, facts, waves, checks)
     histories = {
         module.name: module_history(
             before.get(module.name), facts.modules[module.name], same_generation=same_generation
         )
         for module in spec.modules
     }
-    scope = assess_scope(spec, facts.body["metadata"].get("uid", ""), _own_checks(facts))
-    gates = decide_gates(Project(spec, facts, waves, histories, scope, _own_checks(facts), previous.gates))
+    scope = assess_scope(spec, facts.body["metadata"].get("uid", ""), checks)
+    gates = decide_gates(Project(spec, facts, waves, histories, scope, checks, previous.gates))
+    scope_hold = _scope_hold(scope, gates)
     views = {
         module.name: assess_module(
             module, facts, histories[module.name], spec.rollout.on_failure, closed_gates(gates, module.name)
@@ -111,7 +113,7 @@ def decide(facts: ImplementationFacts) -> Decision:
         views,
         max_parallel=spec.rollout.max_parallel,
         hold=_hold(spec, facts, problem),
-        held_back=_held_back(scope, gates, histories),
+        held_back=_held_back(scope_hold, histories),
     )
     removed = _removed(spec, facts, problem)
     standing = _standing(spec, facts, problem, turn)
@@ -119,7 +121,7 @@ def decide(facts: ImplementationFacts) -> Decision:
         _module_status(module, waves[module.name], before.get(module.name), facts, histories[module.name], turn)
         for module in spec.modules
     ]
-    status = _status(spec, facts, problem, turn, standing, modules, scope, gates, previous)
+    status = _status(spec, facts, problem, turn, standing, modules, scope, scope_hold, gates, previous)
     return Decision(
         status=status,
         actions=(*turn.actions, *removed),
@@ -128,10 +130,15 @@ def decide(facts: ImplementationFacts) -> Decision:
     )
 
 
-def _cycle(spec: ImplementationSpec, facts: ImplementationFacts, waves: Mapping[str, int]) -> Problem | None:
+def _cycle(
+    spec: ImplementationSpec,
+    facts: ImplementationFacts,
+    waves: Mapping[str, int],
+    checks: Mapping[str, CheckFacts],
+) -> Problem | None:
     mine = facts.body["metadata"]["name"]
     migrations = {name: found for name, found in facts.migrations.items() if found.implementation == mine}
-    cycle = find_cycle(build_graph(spec.modules, waves, migrations, _own_checks(facts)))
+    cycle = find_cycle(build_graph(spec.modules, waves, migrations, checks))
     if cycle is None:
         return None
     text = f"these wait for each other, so nothing can start: {spell_cycle(cycle)}. Remove one of the dependencies"
@@ -143,11 +150,8 @@ def _own_checks(facts: ImplementationFacts) -> dict[str, CheckFacts]:
     return {name: found for name, found in facts.checks.items() if found.implementation == mine}
 
 
-def _held_back(
-    scope: Scope, gates: Sequence[Gate], histories: Mapping[str, ModuleHistory]
-) -> dict[str, tuple[str, str]]:
+def _held_back(hold: tuple[str, str] | None, histories: Mapping[str, ModuleHistory]) -> dict[str, tuple[str, str]]:
     """Modules that wait for the scope: those that were never live. Fixes of live ones still flow."""
-    hold = _scope_hold(scope, gates)
     return {name: hold for name, history in histories.items() if history.last_good is None} if hold else {}
 
 
@@ -160,8 +164,7 @@ def _scope_hold(scope: Scope, gates: Sequence[Gate]) -> tuple[str, str] | None:
         return None
     if scope.problems and gate.status.state is GateState.NOT_READY:
         return Reason.SCOPE_INCOMPLETE, _scope_text(scope)
-    rejected = gate.status.state is GateState.REJECTED
-    return Reason.GATE_REJECTED if rejected else Reason.AWAITING_APPROVAL, gate_text(gate)
+    return gate_reason(gate), gate_text(gate)
 
 
 def _scope_text(scope: Scope) -> str:
@@ -290,6 +293,7 @@ def _status(
     standing: Standing,
     modules: list[ModuleStatus],
     scope: Scope,
+    scope_hold: tuple[str, str] | None,
     gates: Sequence[Gate],
     previous: ImplementationStatus,
 ) -> dict[str, Any]:
@@ -303,7 +307,6 @@ def _status(
         *_next_actions(facts, standing, turn),
     ][:20]
     wanted = [*standing_conditions(standing), _environment_condition(facts)]
-    hold = _scope_hold(scope, gates)
     by_person = {gate.rule.name for gate in gates}
     declared = declares_scope(spec) or GateName.SCOPE_BASELINED in by_person
     if declared and GateName.SCOPE_BASELINED not in by_person:
@@ -324,7 +327,7 @@ def _status(
         modules=modules,
         next_actions=actions,
         assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
-        scope=scope_status(spec, scope, previous.scope, agreed=hold is None, now=facts.now) if declared else None,
+        scope=scope_status(spec, scope, previous.scope, agreed=scope_hold is None, now=facts.now) if declared else None,
         gates=shown(gates, MAX_GATES),
         last_handled_retry_at=annotations.get(RETRY_AT),
         last_handled_reconcile_at=annotations.get(RECONCILE_AT),

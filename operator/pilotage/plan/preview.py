@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pilotage.api.v1alpha1.common import parse_duration
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult, ImplementationSpec, ModuleState
-from pilotage.api.v1alpha1.project import GateState, GateStatus
+from pilotage.api.v1alpha1.project import GateStatus
 from pilotage.api.v1alpha1.signoff import SignOffDecision, SignOffSpec
 from pilotage.plan.acceptance import Verdict
 from pilotage.plan.conditions import parse_timestamp
@@ -26,7 +26,7 @@ from pilotage.plan.facts import (
     ModuleFacts,
     SignOffFacts,
 )
-from pilotage.plan.gates import describe
+from pilotage.plan.gates import ASKING, describe
 from pilotage.plan.health import Health
 from pilotage.plan.implementation import decide
 from pilotage.plan.module import Action, ActionKind, release_name
@@ -35,7 +35,6 @@ from pilotage.plan.sign_off import Words, sign_off
 
 LONGEST: Final = 20_000
 PASSED: Final = Verdict(passed=True, phase="Passed", message="")
-ASKED: Final = frozenset({GateState.OPEN, GateState.STALE, GateState.EXPIRED})
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def _pass_time(world: _World) -> Iterator[str]:
             yield f"migration {migration.name} loads into module {migration.module}"
         return
     gates = [GateStatus.model_validate(found) for found in status.get("gates") or []]
-    signed = [words for gate in gates if gate.state in ASKED for words in _sign(world, gate)]
+    signed = [words for gate in gates if gate.state in ASKING for words in _sign(world, gate)]
     yield from signed
     if signed:
         return
