@@ -22,6 +22,7 @@ from pilotage.kube.official import connect
 from pilotage.kube.queue import WorkQueue
 from pilotage.kube.resources import (
     ACCEPTANCE_CHECKS,
+    ATTESTATIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
     IMPLEMENTATIONS,
@@ -52,7 +53,7 @@ logger = logging.getLogger("pilotage")
 
 OWN_KINDS = (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS)
 HELM_KINDS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
-WATCHED = (*OWN_KINDS, SIGN_OFFS, *HELM_KINDS, JOBS, PODS)
+WATCHED = (*OWN_KINDS, SIGN_OFFS, ATTESTATIONS, *HELM_KINDS, JOBS, PODS)
 SELECTORS = {
     **{f"{kind.plural}.{kind.group}": "app.kubernetes.io/managed-by=Helm" for kind in HELM_KINDS},
     "jobs.batch": "app.kubernetes.io/managed-by in (Helm,pilotage)",

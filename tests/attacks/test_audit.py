@@ -40,8 +40,8 @@ Right = tuple[str, str, str]
 """Where it holds (the cluster, or the operator's own namespace), resource with its group, verb."""
 
 WATCHED = (
-    "acceptancechecks.pilotage.dev", "signoffs.pilotage.dev", "deployments.apps", "statefulsets.apps",
-    "daemonsets.apps", "jobs.batch", "pods",
+    "acceptancechecks.pilotage.dev", "signoffs.pilotage.dev", "attestations.pilotage.dev", "deployments.apps",
+    "statefulsets.apps", "daemonsets.apps", "jobs.batch", "pods",
 )  # fmt: skip
 NOT_SEEN: Final[dict[Right, str]] = {
     ("cluster", resource, "get"): "asked when a sweep finds what a watch has lost" for resource in WATCHED

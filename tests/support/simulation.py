@@ -11,6 +11,7 @@ from pilotage.delivery.records import revision_of
 from pilotage.kube.client import Conflict
 from pilotage.kube.resources import (
     ACCEPTANCE_CHECKS,
+    ATTESTATIONS,
     CONFIG_MAPS,
     DEPLOYMENTS,
     IMPLEMENTATIONS,
@@ -40,7 +41,7 @@ from tests.support.world import World, Write
 
 NAMESPACE = "huasheng"
 KEY = Key(IMPLEMENTATIONS.plural, NAMESPACE, "erp")
-WATCHED = (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS, SIGN_OFFS, DEPLOYMENTS, JOBS, PODS)
+WATCHED = (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS, SIGN_OFFS, ATTESTATIONS, DEPLOYMENTS, JOBS, PODS)
 BACKOFF = 0.1
 RESYNC = 600.0
 

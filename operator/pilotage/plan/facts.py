@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from pilotage.api.v1alpha1.attestation import AttestationSpec
 from pilotage.api.v1alpha1.implementation import AssessmentCheck
 from pilotage.api.v1alpha1.signoff import SignOffSpec
 from pilotage.plan.acceptance import Verdict
@@ -67,14 +68,21 @@ class MigrationFacts:
     rehearsal: str = ""
 
 
+Spec = TypeVar("Spec", SignOffSpec, AttestationSpec)
+
+
 @dataclass(frozen=True)
-class SignOffFacts:
-    """A SignOff as it stands in the cluster. `at` is when the API server took it."""
+class Recorded(Generic[Spec]):
+    """What somebody recorded, as it stands in the cluster. `at` is when the API server took it."""
 
     name: str
     uid: str
     at: datetime
-    spec: SignOffSpec
+    spec: Spec
+
+
+SignOffFacts = Recorded[SignOffSpec]
+AttestationFacts = Recorded[AttestationSpec]
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,8 @@ class CheckFacts:
 class ImplementationFacts:
     """Everything that one pass over an Implementation knows.
 
-    `policy_since`: since when admission proves who records a sign-off; None where it does not.
+    `policy_since`: since when admission proves who records a sign-off; None where it does not. `attested_since`: the
+    same of attestations.
     """
 
     body: Mapping[str, Any]
@@ -114,5 +123,7 @@ class ImplementationFacts:
     checks: Mapping[str, CheckFacts] = field(default_factory=dict)
     sign_offs: tuple[SignOffFacts, ...] = ()
     policy_since: datetime | None = None
+    attestations: tuple[AttestationFacts, ...] = ()
+    attested_since: datetime | None = None
     removed_releases: tuple[ReleaseFacts, ...] = ()
     namespace_terminating: bool = False

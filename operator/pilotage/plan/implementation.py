@@ -22,6 +22,14 @@ from pilotage.api.v1alpha1.implementation import (
     Phase,
 )
 from pilotage.api.v1alpha1.project import MAX_GATES, ContactRole, GateName, GateState
+from pilotage.plan.attested import (
+    OpenItem,
+    assess_attestations,
+    attest_actions,
+    issues_column,
+    tests_status,
+    training_condition,
+)
 from pilotage.plan.conditions import (
     Progress,
     Standing,
@@ -34,7 +42,16 @@ from pilotage.plan.conditions import (
 from pilotage.plan.dag import assign_waves, find_cycle, spell_cycle
 from pilotage.plan.facts import CheckFacts, ImplementationFacts, Problem
 from pilotage.plan.gate_report import gate_actions, gate_conditions
-from pilotage.plan.gates import Gate, Project, closed_gates, decide_gates, gate_reason, gate_text, shown
+from pilotage.plan.gates import (
+    Gate,
+    Project,
+    closed_gates,
+    decide_gates,
+    gate_reason,
+    gate_text,
+    items_before_use,
+    shown,
+)
 from pilotage.plan.graph import build_graph
 from pilotage.plan.module import (
     BROKEN_STATES,
@@ -99,11 +116,18 @@ def decide(facts: ImplementationFacts) -> Decision:
         for module in spec.modules
     }
     scope = assess_scope(spec, facts.body["metadata"].get("uid", ""), checks)
-    gates = decide_gates(Project(spec, facts, waves, histories, scope, checks, previous.gates))
+    attested = assess_attestations(spec, facts)
+    project = Project(spec, facts, waves, histories, scope, attested, checks, previous.gates)
+    gates = decide_gates(project)
+    to_attest = items_before_use(project)
     scope_hold = _scope_hold(scope, gates)
     views = {
         module.name: assess_module(
-            module, facts, histories[module.name], spec.rollout.on_failure, closed_gates(gates, module.name)
+            module,
+            facts,
+            histories[module.name],
+            spec.rollout.on_failure,
+            closed_gates(gates, module.name, to_attest.get(module.name, ())),
         )
         for module in spec.modules
     }
@@ -121,7 +145,7 @@ def decide(facts: ImplementationFacts) -> Decision:
         _module_status(module, waves[module.name], before.get(module.name), facts, histories[module.name], turn)
         for module in spec.modules
     ]
-    status = _status(spec, facts, problem, turn, standing, modules, scope, scope_hold, gates, previous)
+    status = _status(project, problem, turn, standing, modules, scope_hold, gates, to_attest, previous)
     return Decision(
         status=status,
         actions=(*turn.actions, *removed),
@@ -235,7 +259,13 @@ def _foremost(turn: Turn) -> tuple[str, ModuleView]:
     return next(iter(turn.views.items()))
 
 
-def _phase(spec: ImplementationSpec, facts: ImplementationFacts, problem: Problem | None, turn: Turn) -> Phase:
+def _phase(
+    spec: ImplementationSpec,
+    facts: ImplementationFacts,
+    problem: Problem | None,
+    turn: Turn,
+    asked: Sequence[OpenItem],
+) -> Phase:
     states = [view.state for view in turn.views.values()]
     if spec.suspend:
         return Phase.SUSPENDED
@@ -256,7 +286,7 @@ def _phase(spec: ImplementationSpec, facts: ImplementationFacts, problem: Proble
     if ModuleState.MIGRATING in states:
         return Phase.MIGRATING
     if any(state in {ModuleState.PREPARED, ModuleState.CUTTING_OVER} for state in states):
-        return Phase.CUTOVER
+        return Phase.TRAINING if any(item.reason == Reason.TRAINING_INCOMPLETE for item in asked) else Phase.CUTOVER
     return Phase.CONFIGURING
 
 
@@ -286,24 +316,26 @@ def _module_status(
 
 
 def _status(
-    spec: ImplementationSpec,
-    facts: ImplementationFacts,
+    project: Project,
     problem: Problem | None,
     turn: Turn,
     standing: Standing,
     modules: list[ModuleStatus],
-    scope: Scope,
     scope_hold: tuple[str, str] | None,
     gates: Sequence[Gate],
+    to_attest: Mapping[str, Sequence[OpenItem]],
     previous: ImplementationStatus,
 ) -> dict[str, Any]:
+    spec, facts, scope, attested = project.spec, project.facts, project.scope, project.attested
     body = facts.body
     generation = body["metadata"].get("generation", 0)
     annotations = body["metadata"].get("annotations") or {}
     live = sum(view.state in LIVE_STATES for view in turn.views.values())
+    asked = _asked_for(turn, to_attest)
     actions = [
         *_scope_actions(spec, scope),
         *gate_actions(gates, spec, facts),
+        *attest_actions(spec, facts, asked),
         *_next_actions(facts, standing, turn),
     ][:20]
     wanted = [*standing_conditions(standing), _environment_condition(facts)]
@@ -312,6 +344,8 @@ def _status(
     if declared and GateName.SCOPE_BASELINED not in by_person:
         wanted.append(_scope_condition(scope))
     wanted += gate_conditions(gates)
+    if attested.training:
+        wanted.append(training_condition(attested))
     if live == len(spec.modules):
         wanted.append(
             condition(ConditionType.LIVE, status=True, reason=Reason.ALL_LIVE, message="every module is live")
@@ -320,7 +354,7 @@ def _status(
     settled = standing.progress is not Progress.WAITING
     return ImplementationStatus(
         observed_generation=generation if settled else (body.get("status") or {}).get("observedGeneration", -1),
-        phase=_phase(spec, facts, problem, turn),
+        phase=_phase(spec, facts, problem, turn, asked),
         wave=turn.open_wave,
         live=f"{live}/{len(spec.modules)}",
         waiting_on="" if standing.progress is Progress.READY else shorten(standing.message, 120),
@@ -329,6 +363,11 @@ def _status(
         assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
         scope=scope_status(spec, scope, previous.scope, agreed=scope_hold is None, now=facts.now) if declared else None,
         gates=shown(gates, MAX_GATES),
+        training=list(attested.training),
+        tests=tests_status(attested),
+        defects=attested.defects,
+        issues=issues_column(attested),
+        unheeded=list(attested.unheeded),
         last_handled_retry_at=annotations.get(RETRY_AT),
         last_handled_reconcile_at=annotations.get(RECONCILE_AT),
     ).to_manifest() | {
@@ -336,6 +375,12 @@ def _status(
             (body.get("status") or {}).get("conditions") or [], wanted, generation, facts.now
         )
     }
+
+
+def _asked_for(turn: Turn, to_attest: Mapping[str, Sequence[OpenItem]]) -> list[OpenItem]:
+    """What must be attested of modules that are there to be learnt and tested."""
+    there = {ModuleState.MIGRATING, ModuleState.VERIFYING, ModuleState.PREPARED}
+    return [item for name, items in to_attest.items() if turn.views[name].state in there for item in items]
 
 
 def _environment_condition(facts: ImplementationFacts) -> dict[str, Any]:

@@ -27,12 +27,17 @@ from pilotage.api.v1alpha1.common import (
 from pilotage.api.v1alpha1.project import (
     MAX_GATES,
     Contact,
+    DefectsStatus,
     GateSpec,
     GateStatus,
     Goal,
     Profile,
     Requirement,
     ScopeStatus,
+    Training,
+    TrainingStatus,
+    UnheededAttestation,
+    UserTestsStatus,
 )
 
 MAX_MODULES = 100
@@ -264,6 +269,7 @@ class ImplementationSpec(ApiModel):
     requirements: Annotated[list[Requirement], Field(max_length=300, json_schema_extra=list_map("id"))] = Field(
         default=[], description="what the customer needs; while one is incomplete no module starts for the first time"
     )
+    training: Training = Field(default=Training(), description="who has to be trained before the modules go live")
     connections: Annotated[list[Connection], Field(max_length=32, json_schema_extra=list_map("name"))] = []
     environment: Environment = Environment()
     values: Values = Field(default={}, description="shared by all modules; string leaves may hold [[ expressions ]]")
@@ -281,6 +287,7 @@ class Phase(StrEnum):
     PLANNING = "Planning"
     CONFIGURING = "Configuring"
     MIGRATING = "Migrating"
+    TRAINING = "Training"
     CUTOVER = "Cutover"
     HYPERCARE = "Hypercare"
     ACCEPTANCE = "Acceptance"
@@ -401,6 +408,13 @@ class ImplementationStatus(ApiModel):
     gates: Annotated[
         list[GateStatus], Field(max_length=MAX_GATES, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = Field(default=[], description="gates that persons decide; those that are not decided first")
+    training: Annotated[list[TrainingStatus], Field(max_length=32, json_schema_extra=list_map("role"))] = []
+    tests: UserTestsStatus | None = None
+    defects: DefectsStatus | None = None
+    issues: Annotated[str, Field(max_length=40, description="open defects of S1/S2")] | None = None
+    unheeded: Annotated[list[UnheededAttestation], Field(max_length=20, json_schema_extra=list_map("name"))] = Field(
+        default=[], description="Attestations that change nothing; the newest of them"
+    )
     last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
     last_handled_reconcile_at: Annotated[str, Field(max_length=100)] | None = None
     conditions: Conditions = []
@@ -412,6 +426,7 @@ PRINTER_COLUMNS: list[tuple[str, str, str]] = [
     ("Wave", "integer", ".status.wave"),
     ("Live", "string", ".status.live"),
     ("Waiting-On", "string", ".status.waitingOn"),
+    ("Issues", "string", ".status.issues"),
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
     ("Age", "date", ".metadata.creationTimestamp"),
 ]
