@@ -43,6 +43,7 @@ from pilotage.reconcile.context import Context, Delivery
 from pilotage.reconcile.dependents import dependents
 from pilotage.reconcile.inputs import InputPreparer
 from pilotage.reconcile.installation import installation_key
+from pilotage.reconcile.ledger import Ledger
 from pilotage.reconcile.releases import ReleaseReader
 from pilotage.reconcile.settings import Settings
 from pilotage.reconcile.worker import Reconcile, work
@@ -169,6 +170,7 @@ class Operator:
             inputs=InputPreparer(settings.input_ttl, key),
             releases=ReleaseReader(settings.release_ttl),
             pods=PodReader(settings.pod_ttl),
+            ledger=Ledger(settings.namespace),
             metrics=self.metrics,
         )
 

@@ -166,6 +166,34 @@ def test_s40_a_fact_is_neither_deleted_nor_edited_not_even_by_the_administrator(
     assert "an Attestation is never edited" in answer.stderr
 
 
+PAGE = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {
+        "name": "pilotage-ledger-u1-1",
+        "namespace": "pilotage-system",
+        "labels": {"pilotage.dev/ledger": "true"},
+    },
+    "data": {"a": "1"},
+}
+OPERATOR_ACCOUNT = "--as=system:serviceaccount:pilotage-system:pilotage"
+
+
+def test_s40_a_ledger_is_forged_altered_and_deleted_by_nobody(court):
+    court.done("create", "-f", "-", OPERATOR_ACCOUNT, body=PAGE)
+    where = ("configmap", "pilotage-ledger-u1-1", "-n", "pilotage-system")
+    forged = PAGE | {"metadata": PAGE["metadata"] | {"name": "pilotage-ledger-u2-1"}}
+    assert "written by the operator alone" in court.kubectl("create", "-f", "-", body=forged).stderr
+    more = PAGE | {"data": {"a": "1", "b": "2"}}
+    assert "written by the operator alone" in court.kubectl("replace", "-f", "-", body=more).stderr
+    assert "written by the operator alone" in court.kubectl("label", *where, "pilotage.dev/ledger-").stderr
+    assert "a ledger is never deleted" in court.kubectl("delete", *where).stderr
+    for data in ({"a": "2"}, {"b": "2"}, None):
+        altered = PAGE | {"data": data} if data else {key: PAGE[key] for key in PAGE if key != "data"}
+        assert "a ledger only grows" in court.kubectl("replace", "-f", "-", OPERATOR_ACCOUNT, body=altered).stderr
+    court.done("replace", "-f", "-", OPERATOR_ACCOUNT, body=more)
+
+
 AROUND = {
     "no profile": '{"spec":{"profile":null}}',
     "another profile": '{"spec":{"profile":"Light"}}',

@@ -32,6 +32,7 @@ from pilotage.reconcile import implementation
 from pilotage.reconcile.context import Context, Delivery
 from pilotage.reconcile.dependents import dependents
 from pilotage.reconcile.inputs import InputPreparer
+from pilotage.reconcile.ledger import Ledger
 from pilotage.reconcile.releases import ReleaseReader
 from pilotage.reconcile.settings import Settings
 from pilotage.reconcile.workloads import PodReader
@@ -84,6 +85,7 @@ class SimulatedOperator:
             inputs=InputPreparer(60.0, b"key", lambda: clock.elapsed),
             releases=ReleaseReader(30.0, lambda: clock.elapsed),
             pods=PodReader(3.0, lambda: clock.elapsed),
+            ledger=Ledger(Settings().namespace),
             metrics=NoMetrics(),
         )
         self.context = Context(world, self.store, Settings(), clock.now, self.wake, delivery)

@@ -75,7 +75,7 @@ def assess_attestations(spec: ImplementationSpec, facts: ImplementationFacts) ->
     unheeded: list[UnheededAttestation] = []
     for found in sorted(facts.attestations, key=lambda one: (one.at, one.name)):
         contact = contacts.get(found.spec.by)
-        trust = trust_in(found, contact, facts.attested_since)
+        trust = trust_in(facts, found, contact)
         if note := _older(facts, found) or objection(spec, found.spec, contact, trust):
             unheeded.append(UnheededAttestation(name=found.name, note=shorten(note, 200)))
         else:

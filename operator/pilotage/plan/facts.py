@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pilotage.api.v1alpha1.attestation import AttestationSpec
 from pilotage.api.v1alpha1.implementation import AssessmentCheck
+from pilotage.api.v1alpha1.project import Trust
 from pilotage.api.v1alpha1.signoff import SignOffSpec
 from pilotage.plan.acceptance import Verdict
 from pilotage.plan.delivery import ReleaseFacts
@@ -109,7 +110,7 @@ class ImplementationFacts:
     """Everything that one pass over an Implementation knows.
 
     `policy_since`: since when admission proves who records a sign-off; None where it does not. `attested_since`: the
-    same of attestations.
+    same of attestations. `remembered`: how sure the ledger was of each, by uid, when it took it down.
     """
 
     body: Mapping[str, Any]
@@ -125,5 +126,6 @@ class ImplementationFacts:
     policy_since: datetime | None = None
     attestations: tuple[AttestationFacts, ...] = ()
     attested_since: datetime | None = None
+    remembered: Mapping[str, Trust] = field(default_factory=dict)
     removed_releases: tuple[ReleaseFacts, ...] = ()
     namespace_terminating: bool = False

@@ -386,7 +386,7 @@ def _over(sign_off: SignOffFacts, now: datetime) -> bool:
 def _judge(project: Project, rule: Rule, sign_off: SignOffFacts, current: Sequence[SignOffFacts]) -> GateDecision:
     """Whether the gate heeds the sign-off, and if not, why."""
     contact = project.contacts.get(sign_off.spec.by)
-    trust = trust_in(sign_off, contact, project.facts.policy_since)
+    trust = trust_in(project.facts, sign_off, contact)
     note = None
     if contact is None:
         note = f"{sign_off.spec.by} is no id of spec.contacts"
@@ -413,7 +413,7 @@ def _trusted(project: Project, sign_off: SignOffFacts, trust: Trust, current: Se
     return any(
         found.spec.by != sign_off.spec.by
         and found.spec.recorded_by != sign_off.spec.recorded_by
-        and trust_in(found, project.contacts.get(found.spec.by), project.facts.policy_since) is Trust.VERIFIED
+        and trust_in(project.facts, found, project.contacts.get(found.spec.by)) is Trust.VERIFIED
         for found in current
     )
 

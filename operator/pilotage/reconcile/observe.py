@@ -35,6 +35,7 @@ from pilotage.plan.facts import (
     SignOffFacts,
     Spec,
 )
+from pilotage.plan.ledger import remembered_trust
 from pilotage.plan.module import release_name
 from pilotage.plan.related import check_facts, migration_facts
 from pilotage.reconcile.actions import attempt_of
@@ -89,6 +90,9 @@ async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> 
         sign_offs=sign_offs,
         policy_since=await policy_since(context.cluster, SIGN_OFF_POLICY) if sign_offs else None,
         attestations=attestations,
+        remembered=remembered_trust(await context.rollout.ledger.read(context.cluster, body))
+        if sign_offs or attestations
+        else {},
         attested_since=await policy_since(context.cluster, ATTESTATION_POLICY) if attestations else None,
         removed_releases=tuple(release for release in removed if release.name not in wanted),
     )
