@@ -28,6 +28,7 @@ MAX_METRICS = 8
 MAX_VALUE = 64
 MAX_QUERY = 2048
 MAX_DAYS = 120
+ENDPOINT = "an address that an administrator declared for this namespace in the operator's chart"
 
 
 class Gate(StrEnum):
@@ -69,13 +70,34 @@ class HttpExpectation(ApiModel):
 
 
 class HttpSource(ApiModel):
-    """A GET request to a Service of the namespace: Success is 1 or 0, Latency is in seconds."""
+    """A GET request to a Service of the namespace or to a declared endpoint: Success is 1 or 0, Latency in seconds."""
 
-    service: DnsLabel
-    port: Annotated[int, Field(ge=1, le=65535)]
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "has(self.service) == has(self.port) && has(self.service) != has(self.endpoint)",
+                "give service and port, or endpoint",
+            )
+        )
+    }
+
+    service: DnsLabel | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    endpoint: DnsLabel | None = Field(default=None, description=ENDPOINT)
     path: Annotated[str, Field(max_length=1024, pattern=r"^/[^\s#]*$")] = "/"
     expect: HttpExpectation = HttpExpectation()
     measure: HttpMeasure = HttpMeasure.SUCCESS
+
+
+class PrometheusSource(ApiModel):
+    """One value from a declared Prometheus. A query that gives no series or NaN has no data; more series are an error.
+
+    With `window` the query is read at up to 60 points of the time just past, and the worst of them is the value.
+    """
+
+    endpoint: DnsLabel = Field(description=ENDPOINT)
+    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
+    window: Duration | None = None
 
 
 class SqlSource(ApiModel):
@@ -86,13 +108,13 @@ class SqlSource(ApiModel):
 
 
 class Source(ApiModel):
-    """Where a value comes from: exactly one of `kubernetes`, `http` and `sql`."""
+    """Where a value comes from: exactly one of `kubernetes`, `http`, `sql` and `prometheus`."""
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": validations(
             (
-                "[has(self.kubernetes), has(self.http), has(self.sql)].filter(x, x).size() == 1",
-                "give exactly one source: kubernetes, http or sql",
+                "[has(self.kubernetes), has(self.http), has(self.sql), has(self.prometheus)].filter(x, x).size() == 1",
+                "give exactly one source: kubernetes, http, sql or prometheus",
             )
         )
     }
@@ -100,6 +122,7 @@ class Source(ApiModel):
     kubernetes: KubernetesSource | None = None
     http: HttpSource | None = None
     sql: SqlSource | None = None
+    prometheus: PrometheusSource | None = None
 
 
 class Target(ApiModel):
