@@ -61,16 +61,19 @@ from pilotage.plan.module import (
     ModuleHistory,
     ModuleView,
     assess_module,
+    changes_held,
     expectations,
     furthest,
     last_good,
     module_history,
     release_status,
+    shut_window,
     since,
 )
 from pilotage.plan.reasons import Reason
 from pilotage.plan.scope import Scope, assess_scope, declares_scope, scope_status
 from pilotage.plan.waves import Turn, take_turns
+from pilotage.plan.windows import Opening, WindowError, opening
 
 PREFLIGHT_AGAIN = timedelta(seconds=30)
 IN_PROGRESS_AGAIN = timedelta(seconds=5)
@@ -108,7 +111,8 @@ def decide(facts: ImplementationFacts) -> Decision:
     before = {module.name: module for module in previous.modules}
     waves = assign_waves(spec.modules)
     checks = _own_checks(facts)
-    problem = facts.problem or _cycle(spec, facts, waves, checks)
+    openings, unclear = _openings(spec, waves, facts)
+    problem = facts.problem or _cycle(spec, facts, waves, checks) or unclear
     histories = {
         module.name: module_history(
             before.get(module.name), facts.modules[module.name], same_generation=same_generation
@@ -127,7 +131,10 @@ def decide(facts: ImplementationFacts) -> Decision:
             facts,
             histories[module.name],
             spec.rollout.on_failure,
-            closed_gates(gates, module.name, to_attest.get(module.name, ())),
+            [
+                *closed_gates(gates, module.name, to_attest.get(module.name, ())),
+                *shut_window(openings[waves[module.name]], module, facts, histories[module.name]),
+            ],
         )
         for module in spec.modules
     }
@@ -137,7 +144,7 @@ def decide(facts: ImplementationFacts) -> Decision:
         views,
         max_parallel=spec.rollout.max_parallel,
         hold=_hold(spec, facts, problem),
-        held_back=_held_back(scope_hold, histories),
+        held_back={**changes_held(openings, waves, facts, histories), **_held_back(scope_hold, histories)},
     )
     removed = _removed(spec, facts, problem)
     standing = _standing(spec, facts, problem, turn)
@@ -149,9 +156,22 @@ def decide(facts: ImplementationFacts) -> Decision:
     return Decision(
         status=status,
         actions=(*turn.actions, *removed),
-        again=_again(facts, turn, gates),
+        again=_again(facts, turn, gates, [openings[waves[name]] for name in turn.views]),
         finalizer=spec.deletion_policy is DeletionPolicy.UNINSTALL and not facts.namespace_terminating,
     )
+
+
+def _openings(
+    spec: ImplementationSpec, waves: Mapping[str, int], facts: ImplementationFacts
+) -> tuple[dict[int, Opening], Problem | None]:
+    """How the windows of each wave stand. One that cannot be understood opens nothing."""
+    zone, found = spec.customer.timezone, {}
+    try:
+        found = {wave: opening(spec.schedule.windows, wave, facts.now, zone) for wave in set(waves.values())}
+    except WindowError as error:
+        shut = Opening(is_open=False, message=str(error))
+        return dict.fromkeys(waves.values(), shut), Problem(Reason.WINDOW_INVALID, str(error))
+    return found, None
 
 
 def _cycle(
@@ -424,11 +444,15 @@ def _next_actions(facts: ImplementationFacts, standing: Standing, turn: Turn) ->
     return found[:20]
 
 
-def _again(facts: ImplementationFacts, turn: Turn, gates: Sequence[Gate]) -> timedelta | None:
+def _again(
+    facts: ImplementationFacts, turn: Turn, gates: Sequence[Gate], openings: Sequence[Opening]
+) -> timedelta | None:
     if any(view.advances for view in turn.views.values()):
         return AT_ONCE
     soonest = [view.due_in for view in turn.views.values() if view.due_in is not None]
     soonest += [gate.again - facts.now for gate in gates if gate.again is not None]
+    if any(view.reason == Reason.WINDOW_CLOSED for view in turn.views.values()):
+        soonest += [found.changes_at - facts.now for found in openings if found.changes_at and not found.is_open]
     if any(view.state in {ModuleState.CONFIGURING, ModuleState.UNHEALTHY} for view in turn.views.values()):
         soonest.append(IN_PROGRESS_AGAIN)
     if facts.assessment_pending or any(check.result is AssessmentResult.FAIL for check in facts.assessment):

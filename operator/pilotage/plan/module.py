@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,6 +22,7 @@ from pilotage.plan.delivery import ReleaseState, Revision, release_state
 from pilotage.plan.facts import ImplementationFacts, ModuleFacts
 from pilotage.plan.health import Health
 from pilotage.plan.reasons import Reason
+from pilotage.plan.windows import Opening
 
 PATH = (
     ModuleState.PENDING,
@@ -290,6 +291,37 @@ def _checks(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory
     pointing = (c.name for c in facts.checks.values() if c.implementation == mine and c.covers(spec.name))
     remembered = (name.removeprefix("check/") for name in history.expects if name.startswith("check/"))
     return list(dict.fromkeys(chain(spec.checks, pointing, remembered)))
+
+
+def shut_window(
+    opening: Opening, spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory
+) -> Iterator[ClosedGate]:
+    """What holds a module that was never live while its window is shut. One whose data is loaded for good has begun
+    its cutover in an open window, and ends it.
+    """
+    if opening.is_open or history.last_good is not None or RANK[history.reached] > RANK[ModuleState.PREPARED]:
+        return
+    loaded = (facts.migrations.get(name) for name in _migrations(spec, facts, history))
+    if not any(found is not None and found.succeeded for found in loaded):
+        yield ClosedGate(ModuleState.PREPARED, Reason.WINDOW_CLOSED, opening.message)
+
+
+def changes_held(
+    openings: Mapping[int, Opening],
+    waves: Mapping[str, int],
+    facts: ImplementationFacts,
+    histories: Mapping[str, ModuleHistory],
+) -> dict[str, tuple[str, str]]:
+    """Modules in use whose change waits for a window. A repair of one that does not work waits for none."""
+    held = {}
+    for name, history in histories.items():
+        found, module = openings[waves[name]], facts.modules[name]
+        newest = module.release.revisions[-1] if module.release and module.release.revisions else None
+        works = newest is not None and newest.status == "deployed" and module.health is Health.CURRENT
+        if not found.is_open and history.last_good is not None and works:
+            text = f"the change of a module that is in use waits: {found.message}"
+            held[name] = (Reason.WINDOW_CLOSED, text)
+    return held
 
 
 def expectations(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory) -> list[str]:

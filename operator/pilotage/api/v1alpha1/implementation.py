@@ -39,6 +39,7 @@ from pilotage.api.v1alpha1.project import (
     UnheededAttestation,
     UserTestsStatus,
 )
+from pilotage.api.v1alpha1.schedule import Schedule, TimeZoneName
 
 MAX_MODULES = 100
 MAX_DEPENDENCIES = 16
@@ -72,6 +73,7 @@ class Customer(ApiModel):
     code: DnsLabel
     name: Title
     contract: Annotated[str, Field(max_length=100)] | None = None
+    timezone: TimeZoneName = "UTC"
 
 
 class ConnectionType(StrEnum):
@@ -269,6 +271,7 @@ class ImplementationSpec(ApiModel):
     requirements: Annotated[list[Requirement], Field(max_length=300, json_schema_extra=list_map("id"))] = Field(
         default=[], description="what the customer needs; while one is incomplete no module starts for the first time"
     )
+    schedule: Schedule = Schedule()
     training: Training = Field(default=Training(), description="who has to be trained before the modules go live")
     connections: Annotated[list[Connection], Field(max_length=32, json_schema_extra=list_map("name"))] = []
     environment: Environment = Environment()
