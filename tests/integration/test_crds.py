@@ -334,6 +334,10 @@ REFUSED = {
         sign_off(decision="Waive", reason="-", waives=["module core: not ready"]),
         "a Waive needs a reason and the time when it expires",
     ),
+    "a rollback of nothing": (
+        sign_off(decision="RollBack", reason="-"),
+        "a RollBack needs gate GoLiveApproved, a module and a reason",
+    ),
     "a window without an end": (
         scheduled(start="2026-12-04T12:00:00Z"),
         "give start and end, or rrule and duration",

@@ -445,6 +445,24 @@ def describe(status: GateStatus) -> str:
     return f"{status.name} of module {status.module}" if status.module else str(status.name)
 
 
+def rollback_order(project: Project, module: str) -> str | None:
+    """Who has ordered that the module goes back from the input that is wanted now; None when nobody whose word counts.
+
+    After users have worked with new data only the customer may give that up.
+    """
+    wanted = project.facts.modules[module].desired
+    if wanted is None:
+        return None
+    for found in reversed(project.facts.sign_offs):
+        contact = project.contacts.get(found.spec.by)
+        ordered = found.spec.decision is SignOffDecision.ROLL_BACK and found.spec.module == module
+        if not ordered or contact is None or contact.role is not LEAD or not _binds(found, wanted.input):
+            continue
+        if project.spec.profile is not Profile.STRICT or trust_in(project.facts, found, contact) is not Trust.ASSERTED:
+            return contact.name
+    return None
+
+
 def closed_gates(gates: Sequence[Gate], module: str, items: Sequence[OpenItem]) -> list[ClosedGate]:
     """What holds this module, besides what keeps it from being installed: gates, and where no person decides on the
     go-live, whose gate can be waived, the `items` that must be attested before it.

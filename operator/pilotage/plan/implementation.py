@@ -50,6 +50,7 @@ from pilotage.plan.gates import (
     gate_reason,
     gate_text,
     items_before_use,
+    rollback_order,
     shown,
 )
 from pilotage.plan.graph import build_graph
@@ -131,6 +132,7 @@ def decide(facts: ImplementationFacts) -> Decision:
             facts,
             histories[module.name],
             spec.rollout.on_failure,
+            rollback_order(project, module.name),
             [
                 *closed_gates(gates, module.name, to_attest.get(module.name, ())),
                 *shut_window(openings[waves[module.name]], module, facts, histories[module.name]),
@@ -143,6 +145,7 @@ def decide(facts: ImplementationFacts) -> Decision:
         waves,
         views,
         max_parallel=spec.rollout.max_parallel,
+        max_in_hypercare=spec.rollout.max_modules_in_hypercare,
         hold=_hold(spec, facts, problem),
         held_back={**changes_held(openings, waves, facts, histories), **_held_back(scope_hold, histories)},
     )
@@ -438,10 +441,22 @@ def _next_actions(facts: ImplementationFacts, standing: Standing, turn: Turn) ->
         failed = any(view.state in BROKEN_STATES for view in turn.views.values())
         found.append(NextAction(who="Engineer", what=standing.message, command=retry if failed else None))
     for module, view in turn.views.items():
+        if view.reason == Reason.ROLLBACK_NEEDS_PERSON:
+            found.append(_order_rollback(facts, module))
+            continue
         text = f"module {module}: {view.message}"
         if (view.stuck or view.reason in NEEDS_A_PERSON) and text != standing.message:
             found.append(NextAction(who="Engineer", what=shorten(text)))
     return found[:20]
+
+
+def _order_rollback(facts: ImplementationFacts, module: str) -> NextAction:
+    metadata = facts.body["metadata"]
+    contacts = facts.body["spec"].get("contacts") or []
+    leads = ", ".join(found["name"] for found in contacts if found["role"] == ContactRole.CUSTOMER_LEAD)
+    command = f"pilotage rollback {metadata['name']} {module} --reason '…' -n {metadata['namespace']}"
+    what = f"decide whether module {module} goes back to its last good revision: data of users may be lost"
+    return NextAction(who=shorten(leads or str(ContactRole.CUSTOMER_LEAD), 200), what=what, command=command)
 
 
 def _again(

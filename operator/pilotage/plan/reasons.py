@@ -34,6 +34,8 @@ class Reason:
     TRAINING_INCOMPLETE: Final = "TrainingIncomplete"
     TRAINING_COMPLETE: Final = "TrainingComplete"
     TEST_NOT_PASSED: Final = "TestNotPassed"
+    HYPERCARE_FULL: Final = "HypercareFull"
+    ROLLBACK_NEEDS_PERSON: Final = "RollbackNeedsPerson"
     WINDOW_CLOSED: Final = "WindowClosed"
     WINDOW_INVALID: Final = "WindowInvalid"
     GATE_REJECTED: Final = "GateRejected"

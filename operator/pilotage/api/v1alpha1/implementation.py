@@ -231,6 +231,9 @@ class ModuleSpec(ApiModel):
     checks: Annotated[list[ObjectName], Field(max_length=32, json_schema_extra=list_set())] = Field(
         default=[], description="AcceptanceChecks that this module waits for, also while they are missing"
     )
+    irreversible_after: ObjectName | None = Field(
+        default=None, description="a MigrationJob: once its Final run has succeeded, only a person orders a rollback"
+    )
     timeout: Annotated[Duration, Field(description="how long its workloads may take to become healthy")] = "10m"
 
 
@@ -239,6 +242,13 @@ class Rollout(ApiModel):
 
     max_parallel: Annotated[int, Field(ge=1, le=20, description="modules that act at once")] = 2
     on_failure: OnFailure = OnFailure.STOP
+    max_modules_in_hypercare: (
+        Annotated[
+            int,
+            Field(ge=1, le=MAX_MODULES, description="the next wave waits while as many before it are not Stable"),
+        ]
+        | None
+    ) = None
 
 
 class ImplementationSpec(ApiModel):
