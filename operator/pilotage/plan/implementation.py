@@ -30,6 +30,7 @@ from pilotage.plan.attested import (
     tests_status,
     training_condition,
 )
+from pilotage.plan.blocked import count_blocked
 from pilotage.plan.conditions import (
     Progress,
     Standing,
@@ -383,6 +384,7 @@ def _status(
         waiting_on="" if standing.progress is Progress.READY else shorten(standing.message, 120),
         modules=modules,
         next_actions=actions,
+        blocked=count_blocked(previous.blocked, standing, facts.now),
         assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
         scope=scope_status(spec, scope, previous.scope, agreed=scope_hold is None, now=facts.now) if declared else None,
         gates=shown(gates, MAX_GATES),

@@ -42,7 +42,8 @@ def rules(draw: st.DrawFn) -> str:
     parts = [f"FREQ={frequency}", *(f"{name}={draw(PARTS[frequency][name])}" for name in sorted(chosen))]
     if draw(st.booleans()):
         parts.append(f"INTERVAL={draw(st.integers(1, 9))}")
-    if chosen & {"BYDAY", "BYMONTHDAY"} and frequency != "DAILY" and draw(st.booleans()):
+    # Of the week in which a rule starts dateutil numbers the days from the start on, here the whole week is numbered.
+    if chosen & {"BYDAY", "BYMONTHDAY"} and frequency in {"MONTHLY", "YEARLY"} and draw(st.booleans()):
         parts.append(f"BYSETPOS={draw(st.sampled_from([1, 2, -1, -2]))}")
     return ";".join(parts)
 

@@ -404,6 +404,14 @@ class NextAction(ApiModel):
     due: Timestamp | None = None
 
 
+class Blocked(ApiModel):
+    """How long the project has stood still for one cause, without the time since `since`, when it is there now."""
+
+    reason: Annotated[str, Field(max_length=128)]
+    total: Duration = "0s"
+    since: Timestamp | None = None
+
+
 class ImplementationStatus(ApiModel):
     """A report, derived anew in every pass from spec, releases, migrations and checks."""
 
@@ -416,6 +424,7 @@ class ImplementationStatus(ApiModel):
     next_actions: Annotated[
         list[NextAction], Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = []
+    blocked: Annotated[list[Blocked], Field(max_length=32, json_schema_extra=list_map("reason"))] = []
     assessment: Assessment | None = None
     scope: ScopeStatus | None = None
     gates: Annotated[
