@@ -334,6 +334,10 @@ REFUSED = {
         sign_off(decision="Waive", reason="-", waives=["module core: not ready"]),
         "a Waive needs a reason and the time when it expires",
     ),
+    "a decision about what is measured": (
+        implementation("erp", module("core"), gates=[{"name": "EnvironmentReady"}]),
+        "EnvironmentReady is measured: waive single checks by a SignOff",
+    ),
     "a rollback of nothing": (
         sign_off(decision="RollBack", reason="-"),
         "a RollBack needs gate GoLiveApproved, a module and a reason",
