@@ -146,6 +146,12 @@ def sign_off(name: str = "wang-goes-live", **spec: Any) -> dict[str, Any]:
     }
 
 
+def scheduled(**window: Any) -> dict[str, Any]:
+    """An Implementation with one window."""
+    schedule = {"windows": [{"name": "friday", "kind": "Allow", **window}]}
+    return implementation("erp", module("core"), schedule=schedule)
+
+
 def attestation(**spec: Any) -> dict[str, Any]:
     """An Attestation with these fields; None leaves one out."""
     usual: dict[str, Any] = {
@@ -339,6 +345,38 @@ REFUSED = {
     "a waiver that never expires": (
         sign_off(decision="Waive", reason="-", waives=["module core: not ready"]),
         "a Waive needs a reason and the time when it expires",
+    ),
+    "a decision about what is measured": (
+        implementation("erp", module("core"), gates=[{"name": "EnvironmentReady"}]),
+        "EnvironmentReady is measured: waive single checks by a SignOff",
+    ),
+    "a rollback of nothing": (
+        sign_off(decision="RollBack", reason="-"),
+        "a RollBack needs gate GoLiveApproved, a module and a reason",
+    ),
+    "a window without an end": (
+        scheduled(start="2026-12-04T12:00:00Z"),
+        "give start and end, or rrule and duration",
+    ),
+    "a window that ends before it starts": (
+        scheduled(start="2026-12-04T12:00:00Z", end="2026-12-03T12:00:00Z"),
+        "end comes after start",
+    ),
+    "a duration of one span": (
+        scheduled(start="2026-12-04T12:00:00Z", end="2026-12-05T12:00:00Z", duration="1h"),
+        "duration goes with rrule",
+    ),
+    "every second week from nowhere": (
+        scheduled(rrule="FREQ=WEEKLY;INTERVAL=2;BYDAY=FR", duration="1h"),
+        "an rrule with INTERVAL needs start",
+    ),
+    "every month on no day": (
+        scheduled(rrule="FREQ=MONTHLY", duration="1h"),
+        "an rrule without start says on which day",
+    ),
+    "a count from long ago": (
+        scheduled(rrule="FREQ=DAILY;INTERVAL=2", duration="1h", start="1970-01-01T00:00:00Z"),
+        "start lies after 2020-01-01",
     ),
     "a training of nobody": (
         attestation(type="Training", result={"completed": 3, "passed": 3}),

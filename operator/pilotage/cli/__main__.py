@@ -16,7 +16,7 @@ from pilotage.cli.decision import Refusal
 from pilotage.cli.looking import portfolio, status, watch
 from pilotage.cli.offline import import_, init, plan
 from pilotage.cli.session import Session
-from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, waive
+from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, rollback, waive
 from pilotage.cli.words import LANGUAGES, Language, language
 from pilotage.kube.client import ApiError, NotFound
 from pilotage.kube.official import connect, known_contexts
@@ -40,16 +40,20 @@ def _signing_options() -> argparse.ArgumentParser:
     place.add_argument("--wave", type=int)
     place.add_argument("--module")
     signing.add_argument("--digest", help="what you have looked at; refused if it is another one by now")
-    signing.add_argument("--by", metavar="CONTACT", help="whose decision it is; default: the contact who you are")
-    signing.add_argument(
-        "--evidence", action="append", default=[], metavar="URL=SHA256", help="the signed paper; may be repeated"
-    )
-    signing.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    signing.add_argument("--dry-run", action="store_true", help="print what would be recorded")
+    _recording_options(signing)
     signing.add_argument(
         "--wait", type=float, default=JUDGED_WITHIN, metavar="SECONDS", help="for the operator's view; default: 30"
     )
     return signing
+
+
+def _recording_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", metavar="CONTACT", help="whose decision it is; default: the contact who you are")
+    parser.add_argument(
+        "--evidence", action="append", default=[], metavar="URL=SHA256", help="the signed paper; may be repeated"
+    )
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be recorded")
 
 
 def _attest_options(parser: argparse.ArgumentParser) -> None:
@@ -128,6 +132,11 @@ def _parser() -> argparse.ArgumentParser:
         "--blocker", action="append", required=True, metavar="TEXT|NUMBER", help="as status shows it; may be repeated"
     )
     waiving.add_argument("--expires", required=True, metavar="DATE")
+    back = add(rollback)
+    back.add_argument("name", metavar="IMPLEMENTATION")
+    back.add_argument("module", metavar="MODULE")
+    back.add_argument("--reason", required=True)
+    _recording_options(back)
     _attest_options(add(attest))
     played_out = add(plan)
     played_out.set_defaults(offline=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pilotage.api.v1alpha1.common import parse_duration
-from pilotage.api.v1alpha1.implementation import ImplementationSpec, ModuleState
+from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleState
 from pilotage.api.v1alpha1.project import (
     MAX_BLOCKER,
     Contact,
@@ -36,6 +36,7 @@ from pilotage.plan.trust import trust_in
 
 LEAD, MANAGER = ContactRole.CUSTOMER_LEAD, ContactRole.PROJECT_MANAGER
 PASSED: Final = frozenset({GateState.APPROVED, GateState.WAIVED})
+PREFLIGHT: Final = "preflight "
 ASKING: Final = frozenset({GateState.OPEN, GateState.STALE, GateState.EXPIRED})
 APPROVALS: Final = frozenset({SignOffDecision.APPROVE, SignOffDecision.APPROVE_WITH_CONDITIONS})
 
@@ -87,6 +88,9 @@ class Rule:
     def holds(self) -> ModuleState | None:
         """The state in which a module waits for the gate; None: before it is installed."""
         return PRESETS[self.name].holds
+
+
+ENVIRONMENT_RULE: Final = Rule(GateName.ENVIRONMENT_READY, (LEAD, MANAGER), Per.PROJECT, None, parse_duration("5d"))
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,53 @@ def decide_gates(project: Project) -> list[Gate]:
     for rule in gate_rules(project.spec).values():
         gates += [_decide(project, rule, wave, module, gates) for wave, module in _places(project, rule)]
     return gates
+
+
+def environment_gate(project: Project) -> Gate | None:
+    """The gate at which what the preflight measured, and is not strict, can be waived; None while nothing is missing.
+
+    Nobody approves it: it is passed as soon as nothing holds that is not waived.
+    """
+    missing = [found.name for found in project.facts.assessment if found.holds and not found.strict]
+    if not missing:
+        return None
+    rule = ENVIRONMENT_RULE
+    body = project.facts.body
+    agreed = {
+        "uid": body["metadata"].get("uid", ""),
+        "gate": rule.name.value,
+        "expects": project.spec.environment.to_manifest(),
+        "missing": sorted(missing),
+    }
+    digest = canonical_digest(agreed)
+    desk = _Desk.of(project, rule, (None, None), digest)
+    blockers = [f"{PREFLIGHT}{name}" for name in missing]
+    left = [found for found in blockers if found not in desk.waived]
+    state = GateState.NOT_READY if left else GateState.WAIVED
+    before = next((found for found in project.previous if found.name is rule.name), None)
+    same = before is not None and (before.state, before.digest) == (state, digest)
+    status = GateStatus(
+        name=rule.name,
+        state=state,
+        since=before.since if before is not None and same else timestamp(project.facts.now),
+        digest=digest,
+        message=shorten(f"missing: {', '.join(left)}" if left else "what is missing was waived", 500),
+        blockers=left[:20],
+        waived=[found for found in blockers if found not in left][:20],
+        decisions=desk.decisions[-10:],
+    )
+    members = tuple(module.name for module in project.spec.modules)
+    again = min((moment for moment in desk.moments if moment > project.facts.now), default=None)
+    return Gate(rule, status, members, (), again)
+
+
+def judged_assessment(project: Project, gate: Gate | None) -> tuple[AssessmentCheck, ...]:
+    """The preflight's checks, those that were waived marked so."""
+    waived = set(gate.status.waived) if gate else set()
+    return tuple(
+        found.model_copy(update={"waived": True}) if f"{PREFLIGHT}{found.name}" in waived else found
+        for found in project.facts.assessment
+    )
 
 
 def _places(project: Project, rule: Rule) -> list[tuple[int | None, str | None]]:
@@ -443,6 +494,24 @@ def describe(status: GateStatus) -> str:
     if status.wave is not None:
         return f"{status.name} of wave {status.wave}"
     return f"{status.name} of module {status.module}" if status.module else str(status.name)
+
+
+def rollback_order(project: Project, module: str) -> str | None:
+    """Who has ordered that the module goes back from the input that is wanted now; None when nobody whose word counts.
+
+    After users have worked with new data only the customer may give that up.
+    """
+    wanted = project.facts.modules[module].desired
+    if wanted is None:
+        return None
+    for found in reversed(project.facts.sign_offs):
+        contact = project.contacts.get(found.spec.by)
+        ordered = found.spec.decision is SignOffDecision.ROLL_BACK and found.spec.module == module
+        if not ordered or contact is None or contact.role is not LEAD or not _binds(found, wanted.input):
+            continue
+        if project.spec.profile is not Profile.STRICT or trust_in(project.facts, found, contact) is not Trust.ASSERTED:
+            return contact.name
+    return None
 
 
 def closed_gates(gates: Sequence[Gate], module: str, items: Sequence[OpenItem]) -> list[ClosedGate]:

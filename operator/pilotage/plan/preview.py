@@ -19,6 +19,7 @@ from pilotage.api.v1alpha1.signoff import SignOffDecision, SignOffSpec
 from pilotage.plan.acceptance import Verdict
 from pilotage.plan.attested import VENDOR
 from pilotage.plan.conditions import parse_timestamp
+from pilotage.plan.dag import assign_waves
 from pilotage.plan.delivery import ReleaseFacts, Revision
 from pilotage.plan.facts import (
     AttestationFacts,
@@ -35,6 +36,7 @@ from pilotage.plan.implementation import decide
 from pilotage.plan.module import Action, ActionKind, release_name
 from pilotage.plan.related import check_facts, migration_facts
 from pilotage.plan.sign_off import Words, sign_off
+from pilotage.plan.windows import Opening, opening
 
 LONGEST: Final = 20_000
 PASSED: Final = Verdict(passed=True, phase="Passed", message="")
@@ -110,7 +112,7 @@ def preview(
         events = [_act(world, action) for action in decision.actions]
         if not events and status != before:
             continue
-        events = events or list(_pass_time(world))
+        events = events or list(_pass_time(world)) or list(_wait_for_window(world))
         if not events:
             found.held = list(_held(status))
             return found
@@ -186,7 +188,26 @@ def _may_load(world: _World, migration: MigrationFacts, states: Mapping[str, Any
     mine = migration.implementation == world.body["metadata"]["name"]
     state = states.get(migration.module, {}).get("state")
     needed = all(name in world.migrations and world.migrations[name].succeeded for name in migration.depends_on)
-    return mine and not migration.succeeded and state == ModuleState.MIGRATING and needed
+    ready = mine and not migration.succeeded and state == ModuleState.MIGRATING and needed
+    return ready and _opening(world, migration.module).is_open
+
+
+def _opening(world: _World, module: str) -> Opening:
+    wave = assign_waves(world.spec.modules)[module]
+    return opening(world.spec.schedule.windows, wave, world.now, world.spec.customer.timezone)
+
+
+def _wait_for_window(world: _World) -> Iterator[str]:
+    """When nothing else happens: the next opening for a module that waits for one."""
+    states = {module["name"]: module["state"] for module in world.body["status"].get("modules") or []}
+    waiting = [name for name, state in states.items() if state in {ModuleState.MIGRATING, ModuleState.PREPARED}]
+    found = {name: _opening(world, name) for name in waiting}
+    moments = {name: one.changes_at for name, one in found.items() if not one.is_open and one.changes_at}
+    if not moments:
+        return
+    world.now = min(moments.values())
+    names = ", ".join(name for name, moment in moments.items() if moment == world.now)
+    yield f"the window opens for {names}"
 
 
 def _attest(world: _World) -> Iterator[str]:
