@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -30,6 +32,7 @@ from pilotage.migration.mapping import field_rules, filter_rules, read_header
 from pilotage.migration.records import read_records, split_fields
 from pilotage.migration.rehearsal import hold_to_rehearsal
 from pilotage.migration.source.door import Opened, open_source
+from pilotage.migration.source.download import download, file_server
 from pilotage.migration.source.forms import Form, line_texts
 from pilotage.migration.source.lines import Readable, read_lines
 from pilotage.migration.source.table import row_lines
@@ -49,7 +52,8 @@ WRITTEN_PARTS: Final = 4
 class ObjectPlan:
     """One object as the workers need it.
 
-    `kept` says that its lines are in the ledger's `mig.part`, because no worker could read a range of the file.
+    `kept` says that its lines are in the ledger's `mig.part`, because no worker could read a range of the file, or has
+    it.
     """
 
     definition: MigrationObject
@@ -144,7 +148,7 @@ def plan_object(
         opened.sha256,
         f"r{run.replace('-', '')[:16]}_{order}",
         opened.form,
-        kept=opened.content is None or opened.content.packed,
+        kept=opened.content is None or opened.content.packed or spec.source.http is not None,
         consistency=opened.consistency,
     )
     return planned, opened
@@ -268,22 +272,45 @@ def make_plan(
     if known and known.state in LEFT and not _repeatable(known, attempt):
         return known.state
     schema, by_name = spec.target.schema_, {found.name: found for found in spec.objects}
-    plans: list[ObjectPlan] = []
-    sources: list[Opened] = []
-    for order, found in enumerate(spec.objects):
-        columns = require_columns(connection, schema, found)
+    columns = [require_columns(connection, schema, found) for found in spec.objects]
+    for found in spec.objects:
         require_references(connection, schema, by_name, found)
-        planned, opened = plan_object(spec, found, order, root, columns, run)
-        plans.append(planned)
-        sources.append(opened)
+    with _source_root(spec, root) as folder:
+        looked_at = [
+            plan_object(spec, found, order, folder, columns[order], run) for order, found in enumerate(spec.objects)
+        ]
+        return _write_plan(connection, spec, looked_at, run=run, job=job, attempt=attempt, chunk_rows=chunk_rows)
+
+
+@contextmanager
+def _source_root(spec: MigrationJobSpec, root: Path) -> Iterator[Path]:
+    """The folder with the source's files; those of a server are fetched, for as long as it takes to plan."""
+    if spec.source.http is None:
+        yield root
+        return
+    with tempfile.TemporaryDirectory(prefix="pilotage-source-") as folder:
+        files = [str(found.from_.file) for found in spec.objects]
+        download(file_server(), spec.source.http.path or "", files, Path(folder))
+        yield Path(folder)
+
+
+def _write_plan(
+    connection: Connection,
+    spec: MigrationJobSpec,
+    looked_at: Sequence[tuple[ObjectPlan, Opened]],
+    *,
+    run: str,
+    job: str,
+    attempt: str,
+    chunk_rows: int,
+) -> str:
     # Whether a run is to be taken back is no part of what it is.
     kept = spec.model_copy(update={"rollback": spec.rollback.model_copy(update={"run": None})})
-    content = {"spec": kept.to_manifest(), "objects": [planned.to_json() for planned in plans]}
+    content = {"spec": kept.to_manifest(), "objects": [planned.to_json() for planned, _ in looked_at]}
     # What a live database held cannot be told before it is read: each attempt reads it anew.
     once = attempt if spec.source.connection else ""
     plan_hash = hashlib.sha256(ledger.canonical([content, chunk_rows, once]).encode()).hexdigest()
-    objects = list(zip(plans, sources, strict=True))
-    return _record(connection, run, attempt, plan_hash, {**content, "job": job}, objects, chunk_rows)
+    return _record(connection, run, attempt, plan_hash, {**content, "job": job}, looked_at, chunk_rows)
 
 
 def _repeatable(known: ledger.RunRow, attempt: str) -> bool:

@@ -213,7 +213,7 @@ def _waits(spec: MigrationJobSpec, facts: MigrationJobFacts, *, first: bool) -> 
 
 def _lacks_connection(spec: MigrationJobSpec, implementation: ImplementationSpec) -> Standing | None:
     types = {found.name: found.type for found in implementation.connections}
-    for connection in filter(None, (spec.target.connection, spec.source.connection)):
+    for connection in filter(None, (spec.target.connection, spec.source.connection_name)):
         if connection not in types:
             text = (
                 f"connection {connection} is not in spec.connections of Implementation {spec.implementation_ref.name}"
@@ -222,6 +222,10 @@ def _lacks_connection(spec: MigrationJobSpec, implementation: ImplementationSpec
     if types[spec.target.connection] is not ConnectionType.POSTGRESQL:
         text = f"target.connection {spec.target.connection} is of type {types[spec.target.connection]}, not postgresql"
         return Standing(Progress.STALLED, "TargetUnsupported", text)
+    source = spec.source.connection_name
+    if source and (types[source] is ConnectionType.HTTP) != (spec.source.http is not None):
+        text = f"connection {source} is of type {types[source]}: files of a server go with source.http, databases with "
+        return Standing(Progress.STALLED, "SourceUnsupported", f"{text}source.connection")
     return None
 
 

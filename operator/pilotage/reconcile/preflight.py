@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL, RETRY_AT
-from pilotage.api.v1alpha1.implementation import AssessmentCheck, Connection, ImplementationSpec
+from pilotage.api.v1alpha1.implementation import AssessmentCheck, Connection, ConnectionType, ImplementationSpec
 from pilotage.evidence.probe_job import (
     JOB_NAME_LABEL,
     UnreadableAnswer,
@@ -16,6 +16,7 @@ from pilotage.evidence.probe_job import (
     build_probe_job,
     probe_finished,
     read_answers,
+    source_environment,
 )
 from pilotage.kube.client import Conflict, NotFound
 from pilotage.kube.resources import JOBS, PODS, SECRETS
@@ -55,10 +56,11 @@ async def _probe(context: Context, body: Mapping[str, Any], connection: Connecti
     except NotFound:
         text = (
             f"Secret {connection.secret_ref.name} (spec.connections[{connection.name}].secretRef) is not there; "
-            f"it needs the keys host, port, database, username and password"
+            f"it needs the keys {', '.join(connection.type.secret_keys)}"
         )
         return ConnectionProbe(connection.name, reachable=False, message=text)
-    missing = [key for key in ("host", "database", "username", "password") if key not in (secret.get("data") or {})]
+    needed = [key for key in connection.type.secret_keys if key != "port"]
+    missing = [key for key in needed if key not in (secret.get("data") or {})]
     if missing:
         text = f"Secret {connection.secret_ref.name} lacks the keys {', '.join(missing)}"
         return ConnectionProbe(connection.name, reachable=False, message=text)
@@ -107,6 +109,11 @@ async def _start_probe(
         pull_policy=context.settings.image_pull_policy,
         probe={"connect": True, "type": connection.type.value},
         labels={IMPLEMENTATION_LABEL: body["metadata"]["name"]},
+        environment=(
+            source_environment(connection, context.settings.source_addresses)
+            if connection.type is ConnectionType.HTTP
+            else None
+        ),
     )
     # The Job is the record of the answer: it stays as long as its Implementation.
     del job["spec"]["ttlSecondsAfterFinished"]

@@ -74,10 +74,20 @@ class ConnectionType(StrEnum):
 
     POSTGRESQL = "postgresql"
     MYSQL = "mysql"
+    HTTP = "http"
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The keys that a Secret of this type must have."""
+        return ("url",) if self is ConnectionType.HTTP else ("host", "port", "database", "username", "password")
 
 
 class Connection(ApiModel):
-    """A database that the project uses, named once; its Secret holds host, port, database, username and password."""
+    """A database or file server that the project uses, named once.
+
+    The Secret of a database holds host, port, database, username and password. That of an http server holds url, and
+    where they are needed username and password or token, and ca (PEM).
+    """
 
     name: DnsLabel
     type: ConnectionType

@@ -84,6 +84,22 @@ class ConfigMapSource(ApiModel):
     key: Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] | None = None
 
 
+class HttpSource(ApiModel):
+    """Files of a connection of type http, below the URL in its Secret."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            ("!has(self.path) || !self.path.split('/').exists(part, part == '..')", "path may not lead upwards")
+        )
+    }
+
+    connection: DnsLabel
+    path: Annotated[RelativePath, Field(description="folder below the URL; default: the URL itself")] | None = None
+    scratch: Annotated[
+        Quantity, Field(description="room for the files while the run is planned; larger ones are refused")
+    ] = "1Gi"
+
+
 class Consistency(StrEnum):
     """Why rows that are read one after another belong to one state of a live database.
 
@@ -97,13 +113,13 @@ class Consistency(StrEnum):
 
 
 class MigrationSource(ApiModel):
-    """Where the legacy data are and how they are written: one of `volume`, `configMap` and `connection`."""
+    """Where the legacy data are and how they are written: one of `volume`, `configMap`, `http` and `connection`."""
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": validations(
             (
-                "(has(self.volume) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.connection) ? 1 : 0) == 1",
-                "give exactly one source: volume, configMap or connection",
+                "[has(self.volume), has(self.configMap), has(self.http), has(self.connection)].exists_one(x, x)",
+                "give exactly one source: volume, configMap, http or connection",
             ),
             ("!has(self.consistency) || has(self.connection)", "consistency goes with connection"),
         )
@@ -111,6 +127,7 @@ class MigrationSource(ApiModel):
 
     volume: VolumeSource | None = None
     config_map: ConfigMapSource | None = None
+    http: HttpSource | None = None
     connection: DnsLabel | None = Field(default=None, description="a live database, as the Implementation names it")
     consistency: Consistency | None = Field(default=None, description="of a connection; default: Snapshot")
     encoding: Encoding = Encoding.AUTO
@@ -118,6 +135,11 @@ class MigrationSource(ApiModel):
         None
     )
     delimiter: Annotated[str, Field(min_length=1, max_length=1, description="of csv; tsv has tabs")] = ","
+
+    @property
+    def connection_name(self) -> str | None:
+        """The connection of the Implementation that it is read from: a live database, or a server with files."""
+        return self.http.connection if self.http else self.connection
 
 
 class MigrationTarget(ApiModel):
