@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
-from pilotage.migration import ledger, rehearsal, undo
+from pilotage.migration import late, ledger, rehearsal, undo
 from pilotage.migration.budget import over_budget
 from pilotage.migration.certificate import write_certificate
 from pilotage.migration.checks import group_totals, run_checks
@@ -94,7 +94,7 @@ def _settle_by_kind(
     run = found.run
     try:
         placed = rehearsal.open_scratch(connection, spec, scratch) if spec.run is RunKind.REHEARSAL else spec
-        checks = _merge(connection, run, placed, plans)
+        checks = _merge(connection, found, placed, plans)
         groups = group_totals(connection, placed, plans)
         account.result = {**run_result(connection, run), "checks": checks, "groups": groups}
         _judge(connection, run, spec, account.result)
@@ -121,30 +121,17 @@ def _particulars(connection: Connection, spec: MigrationJobSpec, found: ledger.R
 
 
 def _merge(
-    connection: Connection, run: str, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
+    connection: Connection, found: ledger.RunRow, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
 ) -> list[dict[str, Any]]:
-    schema = spec.target.schema_
+    run, schema = found.run, spec.target.schema_
     connection.execute("set local lock_timeout = '60s'")
     connection.execute("set local work_mem = '64MB'")
     for table in sorted({plan.definition.to for plan in plans.values()}):
         # Reading goes on; nobody else writes until the commit, so a key that is free stays free.
         connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(table_identifier(schema, table)))
-    # Not a nested transaction: reasons that a Halt leaves behind are read before anything is undone.
-    connection.execute("savepoint unmerged")
-    early: list[sql.Identifier] = []
-    while True:
-        _merge_objects(connection, run, spec, plans, early)
-        try:
-            connection.execute("set constraints all immediate")
-        except psycopg.IntegrityError as error:
-            late = sql.Identifier(error.diag.schema_name or schema, error.diag.constraint_name or "")
-            if late in early:
-                raise
-            # All at once, it cannot be told which row is refused: row by row, by a check at each statement, it can.
-            early.append(late)
-            connection.execute("rollback to savepoint unmerged")
-        else:
-            break
+    if (found.plan.get("order") or {}).get("deferred"):
+        connection.execute("set constraints all deferred")
+    _merge_until_sound(connection, run, spec, plans)
     if _undoable(spec):
         for plan in plans.values():
             undo.keep_digests(connection, run, schema, plan)
@@ -153,6 +140,31 @@ def _merge(
         for plan in plans.values():
             reset_sequences(connection, schema, plan)
     return run_checks(connection, run, spec, plans)
+
+
+def _merge_until_sound(connection: Connection, run: str, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]) -> None:
+    """Merge all objects, anew without each row of which only the end shows that it cannot stay."""
+    # Not a nested transaction: reasons that a Halt leaves behind are read before anything is undone.
+    connection.execute("savepoint unmerged")
+    early: list[sql.Identifier] = []
+    dangling: list[late.Dangling] = []
+    while True:
+        _merge_objects(connection, run, spec, plans, early, dangling)
+        if found := late.fill(connection, run, spec.target.schema_, plans):
+            dangling += found
+            connection.execute("rollback to savepoint unmerged")
+            continue
+        try:
+            connection.execute("set constraints all immediate")
+        except psycopg.IntegrityError as error:
+            constraint = sql.Identifier(error.diag.schema_name or spec.target.schema_, error.diag.constraint_name or "")
+            if constraint in early:
+                raise
+            # All at once, it cannot be told which row is refused: row by row, by a check at each statement, it can.
+            early.append(constraint)
+            connection.execute("rollback to savepoint unmerged")
+        else:
+            break
 
 
 def _undoable(spec: MigrationJobSpec) -> bool:
@@ -165,14 +177,20 @@ def _merge_objects(
     spec: MigrationJobSpec,
     plans: dict[str, ObjectPlan],
     early: Sequence[sql.Identifier],
+    dangling: list[late.Dangling],
 ) -> None:
-    """Merge all objects; `early` are deferred constraints that are to be checked at once."""
+    """Merge all objects, in the plan's order; `early` are deferred constraints that are to be checked at once.
+
+    `dangling` are rows that an earlier round has found to lead nowhere.
+    """
     schema = spec.target.schema_
     for constraint in early:
         connection.execute(sql.SQL("set constraints {} immediate").format(constraint))
-    for found in spec.objects:
-        plan = plans[found.name]
+    for plan in plans.values():
         _analyze(connection, plan)
+    late.put_away_known(connection, run, schema, plans, dangling)
+    for plan in plans.values():
+        found = plan.definition
         resolve_references(connection, run, schema, plan, plans)
         settle_duplicates(connection, run, plan)
         settle_unique(connection, run, plan)

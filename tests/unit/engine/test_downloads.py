@@ -227,7 +227,9 @@ def test_a_redirect_within_the_server_is_followed(fetcher):
 )
 def test_a_redirect_to_another_server_is_refused_with_its_name(fetcher, location):
     fetcher.files.always = leads_to(location)
-    assert fetcher.refusal().reason == "RedirectRefused"
+    halt = fetcher.refusal()
+    assert (halt.reason, "leads elsewhere" in halt.message) == ("RedirectRefused", True)
+    assert len(fetcher.files.asked) == 1
 
 
 @pytest.mark.parametrize("name", ["../secret", "a/../../b"])

@@ -650,14 +650,13 @@ class MigrationJobStatus(ApiModel):
 
 def spec_problem(spec: MigrationJobSpec) -> str | None:
     """What the schema cannot refuse: the first contradiction inside the spec, in words, or None."""
-    seen: set[str] = set()
+    names = {found.name for found in spec.objects}
     for found in spec.objects:
         columns = {field.to for field in found.fields}
         if missing := [column for column in found.key if column not in columns]:
             return f"object {found.name}: key column {missing[0]} is not among its fields"
-        if problem := _source_problem(spec.source, found) or _fields_problem(found, seen):
+        if problem := _source_problem(spec.source, found) or _fields_problem(found, names):
             return problem
-        seen.add(found.name)
     by_name = {found.name: found for found in spec.objects}
     for check in spec.reconcile:
         if check.object not in by_name:
@@ -682,12 +681,12 @@ def _source_problem(source: MigrationSource, found: MigrationObject) -> str | No
     return None
 
 
-def _fields_problem(found: MigrationObject, before: set[str]) -> str | None:
+def _fields_problem(found: MigrationObject, names: set[str]) -> str | None:
     for field in found.fields:
         if sum(given is not None for given in (field.from_, field.join, field.value)) != 1:
             return f"object {found.name}, field {field.to}: give exactly one of from, join and value"
-        if field.reference and field.reference.object and field.reference.object not in before:
-            return f"object {found.name}, field {field.to}: object {field.reference.object} is not listed before it"
+        if field.reference and field.reference.object and field.reference.object not in names:
+            return f"object {found.name}, field {field.to}: object {field.reference.object} is not in spec.objects"
     column = found.on_conflict.column
     if (found.on_conflict.policy is ConflictPolicy.NEWER_WINS) != (column is not None):
         return f"object {found.name}: onConflict.column goes with NewerWins, which needs it"

@@ -417,7 +417,7 @@ def _same_server(server: FileServer, path: str, location: str) -> str:
     except ValueError:
         found, port = SplitResult("", "", "", "", ""), None
     here = (origin.scheme, origin.hostname, origin.port or _PORTS[origin.scheme])
-    if (found.scheme, found.hostname, port) != here or not _is_plain(found.path):
+    if not location or (found.scheme, found.hostname, port) != here or not _is_plain(found.path):
         to = f" to {_printable(found.hostname)}" if found.hostname else ""
         raise Halt("RedirectRefused", f"{origin.hostname} leads elsewhere{to}: give the connection that server's URL")
     return found.path + (f"?{found.query}" if found.query and _is_plain(found.query) else "")
