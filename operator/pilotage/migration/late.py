@@ -108,8 +108,8 @@ def _promised_by_none(schema: str, plan: ObjectPlan, late: Late, plans: Mapping[
             # The value comes out of the database: it shows only afterwards.
             return sql.SQL("false").format()
         conditions.append(
-            sql.SQL("not exists (select 1 from {} p where {} and p._outcome is distinct from 'quarantined')").format(
-                sql.Identifier("mig_stg", parent.staging), same
+            sql.SQL("not exists (select 1 from {} p where {} and {} not in ('quarantined', 'filtered'))").format(
+                sql.Identifier("mig_stg", parent.staging), same, outcome("p")
             )
         )
     return sql.SQL(" and ").join(conditions)

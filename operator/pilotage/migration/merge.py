@@ -69,7 +69,8 @@ def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan
     connection.execute(
         sql.SQL(
             "insert into mig.crosswalk (run_id, object, src_offset, target_key, outcome)"
-            " select %s, %s, s._seq, {key}, {outcome} from {staging} s where {outcome} <> 'quarantined'"
+            " select %s, %s, s._seq, {key}, {outcome} from {staging} s"
+            " where {outcome} not in ('quarantined', 'filtered')"
         ).format(key=key_text(plan, "s"), outcome=outcome("s"), staging=staging),
         (run, plan.definition.name),
     )

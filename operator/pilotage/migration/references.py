@@ -87,7 +87,7 @@ def _loaded_rows(schema: str, plan: ObjectPlan, match: str, use: str) -> sql.Com
     """Rows of an object that are in the target now, by what the source calls them; a duplicate leads to its winner."""
     return sql.SQL(
         "select o.{match} as given, t.{use}::text as used from {staging} o join {table} t on {same}"
-        " where {outcome} <> 'quarantined'"
+        " where {outcome} not in ('quarantined', 'filtered')"
     ).format(
         match=plan.staged(match),
         outcome=outcome("o"),

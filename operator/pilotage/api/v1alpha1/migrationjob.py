@@ -387,6 +387,9 @@ class ErrorBudget(ApiModel):
     per_code: Annotated[list[CodeBudget], Field(max_length=MAX_CODES, json_schema_extra=list_map("code"))] = []
 
 
+StagingStatement = Annotated[str, Field(max_length=8192, pattern=r"^(update|UPDATE) staged\s")]
+
+
 class MigrationObject(ApiModel):
     """One file into one table."""
 
@@ -406,6 +409,14 @@ class MigrationObject(ApiModel):
         ),
     ] = []
     fields: Annotated[list[FieldMapping], Field(min_length=1, max_length=MAX_FIELDS, json_schema_extra=list_map("to"))]
+    sql: Annotated[
+        list[StagingStatement],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+            description="UPDATE statements over the rows as view `staged`, before anything is decided about them",
+        ),
+    ] = []
     source_duplicates: SourceDuplicates = SourceDuplicates()
     on_conflict: OnConflict = OnConflict()
     error_budget: ErrorBudget | None = Field(default=None, description="replaces spec.errorBudget for this object")
@@ -540,7 +551,7 @@ class Counts(ApiModel):
     loaded: Count = 0
     updated: Count = 0
     kept: Annotated[int, Field(ge=0, description="the target's row was there and stays")] = 0
-    filtered: Annotated[int, Field(ge=0, description="blank lines, and rows that `where` leaves out")] = 0
+    filtered: Annotated[int, Field(ge=0, description="blank lines, and rows that `where` or `sql` leaves out")] = 0
     duplicates: Annotated[int, Field(ge=0, description="gave way to another row with the same key")] = 0
     quarantined: Count = 0
     balanced: bool = False
