@@ -22,6 +22,7 @@ from pilotage.kube.official import connect
 from pilotage.kube.queue import WorkQueue
 from pilotage.kube.resources import (
     ACCEPTANCE_CHECKS,
+    ATTESTATIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
     IMPLEMENTATIONS,
@@ -42,6 +43,7 @@ from pilotage.reconcile.context import Context, Delivery
 from pilotage.reconcile.dependents import dependents
 from pilotage.reconcile.inputs import InputPreparer
 from pilotage.reconcile.installation import installation_key
+from pilotage.reconcile.ledger import Ledger
 from pilotage.reconcile.releases import ReleaseReader
 from pilotage.reconcile.settings import Settings
 from pilotage.reconcile.worker import Reconcile, work
@@ -52,7 +54,7 @@ logger = logging.getLogger("pilotage")
 
 OWN_KINDS = (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS)
 HELM_KINDS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
-WATCHED = (*OWN_KINDS, SIGN_OFFS, *HELM_KINDS, JOBS, PODS)
+WATCHED = (*OWN_KINDS, SIGN_OFFS, ATTESTATIONS, *HELM_KINDS, JOBS, PODS)
 SELECTORS = {
     **{f"{kind.plural}.{kind.group}": "app.kubernetes.io/managed-by=Helm" for kind in HELM_KINDS},
     "jobs.batch": "app.kubernetes.io/managed-by in (Helm,pilotage)",
@@ -168,6 +170,7 @@ class Operator:
             inputs=InputPreparer(settings.input_ttl, key),
             releases=ReleaseReader(settings.release_ttl),
             pods=PodReader(settings.pod_ttl),
+            ledger=Ledger(settings.namespace),
             metrics=self.metrics,
         )
 

@@ -16,7 +16,7 @@ import yaml
 
 from e2e.cluster.kubeconfig import write_kubeconfig
 from e2e.cluster.places import BINARIES, REPOSITORY
-from pilotage.kube.resources import IMPLEMENTATIONS, NAMESPACES
+from pilotage.kube.resources import CONFIG_MAPS, IMPLEMENTATIONS, NAMESPACES
 from pilotage.reconcile.policy import ENFORCED_WITHIN
 from tests.attacks.conftest import DEPLOYER, NEIGHBOUR, OPERATOR, TENANT
 from tests.attacks.rights import operator_rules
@@ -40,8 +40,8 @@ Right = tuple[str, str, str]
 """Where it holds (the cluster, or the operator's own namespace), resource with its group, verb."""
 
 WATCHED = (
-    "acceptancechecks.pilotage.dev", "signoffs.pilotage.dev", "deployments.apps", "statefulsets.apps",
-    "daemonsets.apps", "jobs.batch", "pods",
+    "acceptancechecks.pilotage.dev", "signoffs.pilotage.dev", "attestations.pilotage.dev", "deployments.apps",
+    "statefulsets.apps", "daemonsets.apps", "jobs.batch", "pods",
 )  # fmt: skip
 NOT_SEEN: Final[dict[Right, str]] = {
     ("cluster", resource, "get"): "asked when a sweep finds what a watch has lost" for resource in WATCHED
@@ -51,10 +51,11 @@ NOT_SEEN: Final[dict[Right, str]] = {
 
 @dataclass(frozen=True)
 class Witnessed:
-    """All that the operator asked of the API server under the rules of its chart, and the gates that were signed."""
+    """What the operator asked of the API server under the rules of its chart, the gates signed, and the ledger."""
 
     requests: list[Event]
     gates: list[dict[str, Any]]
+    ledger: list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +89,11 @@ async def watch_it_work(folder: Path) -> Witnessed:
             await operator.stop()
         assert operator.surprises == []
         gates = signed_status(tenant)["gates"]
+        ledger = await ground.cluster.list(CONFIG_MAPS, SYSTEM, labels="pilotage.dev/ledger")
         lines = (ground.light.audit_log or folder).read_text().splitlines()
     events = [json.loads(line) for line in lines]
     own = [event for event in events if event["user"]["username"] == OPERATOR]
-    return Witnessed(own, gates)
+    return Witnessed(own, gates, list(ledger))
 
 
 def install_rights(kubeconfig: Path) -> None:
@@ -250,3 +252,6 @@ def test_s40_what_persons_typed_as_the_status_told_them_is_verified_and_opens_th
         "FinalAccepted": "Approved",
     }
     assert {(found["by"], found["trust"]) for found in decisions} == {(user, "Verified") for user in SIGNATORIES}
+    written = [json.loads(text) for page in witnessed.ledger for text in page["data"].values()]
+    assert {entry["name"] for entry in written} == {found["signOff"] for found in decisions}
+    assert {entry["trust"] for entry in written} == {"Verified"}

@@ -113,7 +113,7 @@ def test_the_service_monitor_is_made_when_asked_for(render):
 
 
 def test_the_kinds_can_be_left_to_somebody_else(render):
-    assert len([item for item in render() if item["kind"] == "CustomResourceDefinition"]) == 4
+    assert len([item for item in render() if item["kind"] == "CustomResourceDefinition"]) == 5
     assert not [item for item in render("crds.install=false") if item["kind"] == "CustomResourceDefinition"]
 
 
@@ -158,6 +158,7 @@ def installed(tmp_path_factory, helm):
         ("watch", "implementations.pilotage.dev", ["-A"]),
         ("update", "migrationjobs.pilotage.dev", ["-n", "huasheng", "--subresource=status"]),
         ("watch", "signoffs.pilotage.dev", ["-A"]),
+        ("watch", "attestations.pilotage.dev", ["-A"]),
         ("watch", "deployments.apps", ["-A"]),
         ("watch", "jobs.batch", ["-A"]),
         ("watch", "pods", ["-A"]),
@@ -182,6 +183,7 @@ def test_the_operator_may_do_its_work(installed, verb, resource, where):
     [
         ("get", "secrets", ["-n", "huasheng"]),
         ("create", "signoffs.pilotage.dev", ["-n", "huasheng"]),
+        ("create", "attestations.pilotage.dev", ["-n", "huasheng"]),
         ("list", "secrets", ["-n", "pilotage-system"]),
         ("create", "jobs.batch", ["-n", "huasheng"]),
         ("delete", "pods", ["-n", "huasheng"]),

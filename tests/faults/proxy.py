@@ -22,8 +22,8 @@ from tests.faults.wire import Request, parse
 NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "host", "content-length"}
 # What the operator watches across all namespaces. It is shown one namespace of it, so that plans can run side by side.
 SCOPED = {
-    "implementations", "migrationjobs", "acceptancechecks", "signoffs", "deployments", "statefulsets", "daemonsets",
-    "jobs", "pods",
+    "implementations", "migrationjobs", "acceptancechecks", "signoffs", "attestations", "deployments", "statefulsets",
+    "daemonsets", "jobs", "pods",
 }  # fmt: skip
 LARGEST = 64 * 1024 * 1024
 # In the API server's own words: Helm and the operator tell passing trouble from lasting trouble by them.

@@ -9,7 +9,7 @@ import pytest
 from pilotage.api.v1alpha1.implementation import ImplementationSpec
 from pilotage.api.v1alpha1.signoff import SignOffDecision
 from pilotage.cli.decision import find_gate, signer
-from pilotage.kube.resources import IMPLEMENTATIONS, SIGN_OFFS
+from pilotage.kube.resources import ATTESTATIONS, IMPLEMENTATIONS, SIGN_OFFS
 from pilotage.plan.sign_off import Words, sign_off
 from tests.simulation.test_rollout import MODULES, a_project, the_spec
 from tests.support.simulation import NAMESPACE, Simulation
@@ -95,6 +95,31 @@ async def test_what_the_command_line_records_carries_a_project_to_its_end() -> N
             contact = signer(ImplementationSpec.model_validate(body["spec"]), gate, user, None)
             made = sign_off(body, gate, contact.id, user, SignOffDecision.APPROVE, Words())
             await simulation.create(SIGN_OFFS, f"erp-{turn}-{contact.id}", made["spec"])
+    assert set(simulation.states().values()) == {"Accepted"}
+
+
+@pytest.mark.parametrize("crash_at", [None, 9, 14, 22, 31])
+async def test_modules_wait_for_what_people_attest_and_go_on_when_they_did(crash_at: int | None) -> None:
+    training = {"roles": [{"role": "clerk", "audience": 4}]}
+    spec = the_spec(MODULES[0], contacts=PEOPLE, training=training)
+    simulation = Simulation(5, crash_at=crash_at)
+    await a_project(simulation, objects=[(IMPLEMENTATIONS, "erp", spec)])
+    await simulation.settle(horizon=30.0)
+    assert set(simulation.states().values()) == {"Prepared"}
+    assert simulation.status()["phase"] == "Training"
+    stated = {
+        "implementationRef": {"name": "erp"},
+        "type": "Training",
+        "role": "clerk",
+        "by": "wang",
+        "recordedBy": "wang",
+    }
+    await simulation.create(ATTESTATIONS, "three", {**stated, "result": {"completed": 4, "passed": 3}})
+    await simulation.settle(horizon=30.0)
+    assert simulation.status()["training"][0]["passed"] == 3
+    assert set(simulation.states().values()) == {"Prepared"}
+    await simulation.create(ATTESTATIONS, "four", {**stated, "result": {"completed": 4, "passed": 4}})
+    await simulation.settle(horizon=30.0)
     assert set(simulation.states().values()) == {"Accepted"}
 
 

@@ -11,6 +11,7 @@ from pilotage.delivery.records import revision_of
 from pilotage.kube.client import Conflict
 from pilotage.kube.resources import (
     ACCEPTANCE_CHECKS,
+    ATTESTATIONS,
     CONFIG_MAPS,
     DEPLOYMENTS,
     IMPLEMENTATIONS,
@@ -31,6 +32,7 @@ from pilotage.reconcile import implementation
 from pilotage.reconcile.context import Context, Delivery
 from pilotage.reconcile.dependents import dependents
 from pilotage.reconcile.inputs import InputPreparer
+from pilotage.reconcile.ledger import Ledger
 from pilotage.reconcile.releases import ReleaseReader
 from pilotage.reconcile.settings import Settings
 from pilotage.reconcile.workloads import PodReader
@@ -40,7 +42,7 @@ from tests.support.world import World, Write
 
 NAMESPACE = "huasheng"
 KEY = Key(IMPLEMENTATIONS.plural, NAMESPACE, "erp")
-WATCHED = (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS, SIGN_OFFS, DEPLOYMENTS, JOBS, PODS)
+WATCHED = (IMPLEMENTATIONS, MIGRATION_JOBS, ACCEPTANCE_CHECKS, SIGN_OFFS, ATTESTATIONS, DEPLOYMENTS, JOBS, PODS)
 BACKOFF = 0.1
 RESYNC = 600.0
 
@@ -83,6 +85,7 @@ class SimulatedOperator:
             inputs=InputPreparer(60.0, b"key", lambda: clock.elapsed),
             releases=ReleaseReader(30.0, lambda: clock.elapsed),
             pods=PodReader(3.0, lambda: clock.elapsed),
+            ledger=Ledger(Settings().namespace),
             metrics=NoMetrics(),
         )
         self.context = Context(world, self.store, Settings(), clock.now, self.wake, delivery)

@@ -17,11 +17,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* Rules of everybody who states facts. */}}
+{{- define "pilotage.attesting" -}}
+- apiGroups: [pilotage.dev]
+  resources: [implementations, migrationjobs, acceptancechecks, signoffs, attestations]
+  verbs: [get, list, watch]
+- apiGroups: [pilotage.dev]
+  resources: [attestations]
+  verbs: [create]
+- apiGroups: [pilotage.dev]
+  resources: [implementations]
+  verbs: [attest]
+{{- end }}
+
 {{/* Rules of everybody who decides on gates. */}}
 {{- define "pilotage.deciding" -}}
-- apiGroups: [pilotage.dev]
-  resources: [implementations, migrationjobs, acceptancechecks, signoffs]
-  verbs: [get, list, watch]
+{{ include "pilotage.attesting" . }}
 - apiGroups: [pilotage.dev]
   resources: [signoffs]
   verbs: [create]

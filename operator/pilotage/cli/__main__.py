@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from pilotage.api.v1alpha1.attestation import AttestationType, DefectSeverity, DefectState, Outcome
 from pilotage.api.v1alpha1.project import GateName, Profile
+from pilotage.cli.attesting import attest
 from pilotage.cli.decision import Refusal
 from pilotage.cli.looking import portfolio, status, watch
 from pilotage.cli.offline import import_, init, plan
 from pilotage.cli.session import Session
-from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, waive
+from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, rollback, waive
 from pilotage.cli.words import LANGUAGES, Language, language
 from pilotage.kube.client import ApiError, NotFound
 from pilotage.kube.official import connect, known_contexts
@@ -38,16 +40,40 @@ def _signing_options() -> argparse.ArgumentParser:
     place.add_argument("--wave", type=int)
     place.add_argument("--module")
     signing.add_argument("--digest", help="what you have looked at; refused if it is another one by now")
-    signing.add_argument("--by", metavar="CONTACT", help="whose decision it is; default: the contact who you are")
-    signing.add_argument(
-        "--evidence", action="append", default=[], metavar="URL=SHA256", help="the signed paper; may be repeated"
-    )
-    signing.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    signing.add_argument("--dry-run", action="store_true", help="print what would be recorded")
+    _recording_options(signing)
     signing.add_argument(
         "--wait", type=float, default=JUDGED_WITHIN, metavar="SECONDS", help="for the operator's view; default: 30"
     )
     return signing
+
+
+def _recording_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", metavar="CONTACT", help="whose decision it is; default: the contact who you are")
+    parser.add_argument(
+        "--evidence", action="append", default=[], metavar="URL=SHA256", help="the signed paper; may be repeated"
+    )
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be recorded")
+
+
+def _attest_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="IMPLEMENTATION")
+    parser.add_argument("type", choices=list(AttestationType), metavar="TYPE", help=", ".join(AttestationType))
+    parser.add_argument("subject", nargs="?", metavar="SUBJECT", help="test case, defect's number or training session")
+    parser.add_argument("--role", help="of spec.training.roles: who was trained")
+    parser.add_argument("--completed", type=int, metavar="N", help="people who took part to the end")
+    parser.add_argument("--passed", type=int, metavar="N", help="those of them who passed")
+    parser.add_argument("--outcome", choices=list(Outcome), help="of the test case")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="outcomes of test cases, as test tools write them")
+    parser.add_argument("--severity", choices=list(DefectSeverity), help="of the defect")
+    parser.add_argument("--state", choices=list(DefectState), help="of the defect")
+    parser.add_argument("--by", metavar="CONTACT", help="who states it; default: the contact who you are")
+    parser.add_argument("--at", metavar="TIME", help="when it happened, such as 2026-12-31 or 2026-12-31T12:00:00Z")
+    parser.add_argument("--note")
+    parser.add_argument(
+        "--evidence", action="append", default=[], metavar="URL=SHA256", help="a document; may be repeated"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be recorded")
 
 
 def _init_options(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +132,12 @@ def _parser() -> argparse.ArgumentParser:
         "--blocker", action="append", required=True, metavar="TEXT|NUMBER", help="as status shows it; may be repeated"
     )
     waiving.add_argument("--expires", required=True, metavar="DATE")
+    back = add(rollback)
+    back.add_argument("name", metavar="IMPLEMENTATION")
+    back.add_argument("module", metavar="MODULE")
+    back.add_argument("--reason", required=True)
+    _recording_options(back)
+    _attest_options(add(attest))
     played_out = add(plan)
     played_out.set_defaults(offline=True)
     played_out.add_argument("files", nargs="+", type=Path, metavar="FILE", help="manifests")

@@ -93,6 +93,8 @@ def tree(project: Project, now: datetime, say: Language) -> RenderableType:
         root.add(Group(Text(say("checks"), style="bold"), _rows(_check(found) for found in project.checks)))
     if status.gates:
         root.add(Group(Text(say("gates"), style="bold"), _rows(_gate(found, now, say) for found in status.gates)))
+    if attested := list(_attested(status, say)):
+        root.add(Group(Text(say("attested"), style="bold"), _rows(attested)))
     root.add(Group(Text(say("next"), style="bold"), *_actions(status.next_actions, say)))
     return root
 
@@ -138,6 +140,24 @@ def _gate(gate: GateStatus, now: datetime, say: Language) -> Sequence[Renderable
     late = f"{say('overdue')}: " if gate.overdue else ""
     short = gate.digest.removeprefix("sha256:")[:12]
     return describe(gate), state(gate.state), age(gate.since, now), f"{say('digest')} {short}", late + words
+
+
+def _attested(status: ImplementationStatus, say: Language) -> Iterator[Sequence[RenderableType]]:
+    """Trainings, the users' tests, defects, and what was stated and changes nothing."""
+    for role in status.training:
+        done = state("Passed" if role.complete else "Open")
+        yield say("training"), role.role, done, say("people", role.passed, role.needed)
+    if tests := status.tests:
+        left = [*tests.failed, *tests.open]
+        done = state("Failed" if tests.failed else "Open" if tests.open else "Passed")
+        total = tests.passed + len(left)
+        words = printable(", ".join(left), 200)
+        yield say("tests"), say("cases", tests.passed, total), done, words
+    if found := status.defects:
+        counts = f"S1 {found.s1}  S2 {found.s2}  S3 {found.s3}  S4 {found.s4}"
+        yield say("defects"), counts, state("Open" if found.s1 or found.s2 else "Passed"), ""
+    for unheeded in status.unheeded:
+        yield say("unheeded"), printable(unheeded.name, 60), "", printable(unheeded.note, 200)
 
 
 def _actions(actions: Sequence[NextAction], say: Language) -> Iterator[RenderableType]:

@@ -33,12 +33,12 @@ async def approve(session: Session) -> None:
     """Record an approval; with conditions where a punch list is given."""
     points = [_point(text) for text in session.arguments.condition]
     what = SignOffDecision.APPROVE_WITH_CONDITIONS if points else SignOffDecision.APPROVE
-    await _sign(session, what, Words(session.arguments.reason, points, evidence=_evidence(session)))
+    await _sign(session, what, Words(session.arguments.reason, points, evidence=evidence(session)))
 
 
 async def reject(session: Session) -> None:
     """Record a rejection."""
-    words = Words(session.arguments.reason, evidence=_evidence(session))
+    words = Words(session.arguments.reason, evidence=evidence(session))
     await _sign(session, SignOffDecision.REJECT, words)
 
 
@@ -49,8 +49,28 @@ async def waive(session: Session) -> None:
         expires = decision.moment(arguments.expires)
     except ValueError as error:
         raise Refusal(f"--expires: {error}; write 2026-12-31 or 2026-12-31T12:00:00Z") from error
-    words = Words(arguments.reason, waives=arguments.blocker, expires=expires, evidence=_evidence(session))
+    words = Words(arguments.reason, waives=arguments.blocker, expires=expires, evidence=evidence(session))
     await _sign(session, SignOffDecision.WAIVE, words)
+
+
+async def rollback(session: Session) -> None:
+    """Order that a module which failed goes back to its last good revision."""
+    arguments = session.arguments
+    body = await session.cluster.get(IMPLEMENTATIONS, session.namespace, arguments.name)
+    status = ImplementationStatus.model_validate(body.get("status") or {})
+    gate = decision.failed_module(status, arguments.module)
+    contacts = ImplementationSpec.model_validate(body["spec"]).contacts
+    user = await whoami(session)
+    contact = decision.rollback_signer(contacts, user, arguments.by)
+    words = Words(arguments.reason, evidence=evidence(session))
+    manifest = sign_off(body, gate, contact.id, user, SignOffDecision.ROLL_BACK, words)
+    if sys.stdin.isatty() and not arguments.yes:
+        _confirm(session, manifest, f"{contact.name} ({contact.role})", gate.message)
+    if arguments.dry_run:
+        session.answer(manifest, lambda: yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False))
+        return
+    made = await session.cluster.create(SIGN_OFFS, manifest)
+    session.answer(made, lambda: f"{session.say('recorded as')} signoff/{made['metadata']['name']}")
 
 
 def _point(text: str) -> PunchListItem:
@@ -63,7 +83,8 @@ def _point(text: str) -> PunchListItem:
         raise Refusal(text) from error
 
 
-def _evidence(session: Session) -> list[Evidence]:
+def evidence(session: Session) -> list[Evidence]:
+    """The papers that --evidence names. Raises Refusal."""
     found = []
     for text in session.arguments.evidence:
         url, _, digest = text.rpartition("=")
@@ -81,9 +102,7 @@ async def _sign(session: Session, what: SignOffDecision, words: Words) -> None:
     gate = decision.find_gate(body, arguments.gate, arguments.wave, arguments.module)
     words = replace(words, waives=[decision.blocker(gate, text) for text in words.waives])
     decision.check(gate, what, words, arguments.digest)
-    review = {"apiVersion": SELF_SUBJECT_REVIEWS.api_version, "kind": SELF_SUBJECT_REVIEWS.kind}
-    answer = await session.cluster.create_review(SELF_SUBJECT_REVIEWS, review)
-    user = str(answer["status"]["userInfo"]["username"])
+    user = await whoami(session)
     contact = decision.signer(spec, gate, user, arguments.by)
     manifest = sign_off(body, gate, contact.id, user, what, words)
     if sys.stdin.isatty() and not arguments.yes:
@@ -94,6 +113,13 @@ async def _sign(session: Session, what: SignOffDecision, words: Words) -> None:
     made = await session.cluster.create(SIGN_OFFS, manifest)
     judged = await _judged(session, made["metadata"]["name"])
     session.answer(made, lambda: _outcome(session.say, made, judged))
+
+
+async def whoami(session: Session) -> str:
+    """The user who the API server takes the caller for."""
+    review = {"apiVersion": SELF_SUBJECT_REVIEWS.api_version, "kind": SELF_SUBJECT_REVIEWS.kind}
+    answer = await session.cluster.create_review(SELF_SUBJECT_REVIEWS, review)
+    return str(answer["status"]["userInfo"]["username"])
 
 
 def _confirm(session: Session, manifest: Mapping[str, Any], whose: str, message: str) -> None:

@@ -49,6 +49,7 @@ class Resource:
 
 IMPLEMENTATIONS: Final = Resource(GROUP, VERSION, "implementations", "Implementation")
 SIGN_OFFS: Final = Resource(GROUP, VERSION, "signoffs", "SignOff")
+ATTESTATIONS: Final = Resource(GROUP, VERSION, "attestations", "Attestation")
 MIGRATION_JOBS: Final = Resource(GROUP, VERSION, "migrationjobs", "MigrationJob")
 ACCEPTANCE_CHECKS: Final = Resource(GROUP, VERSION, "acceptancechecks", "AcceptanceCheck")
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")

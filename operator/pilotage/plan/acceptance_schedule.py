@@ -45,6 +45,7 @@ class CheckObservation:
     """What one pass over a check knows. `offset` spreads the checks of a cluster over their intervals.
 
     `session` names the span in which `now` went forward steadily: a run of the operator without a step of its clock.
+    `asked_at` is when this pass chose what to measure; the answers came until `now`.
     """
 
     body: Mapping[str, Any]
@@ -52,6 +53,7 @@ class CheckObservation:
     now: datetime
     session: str
     offset: timedelta = timedelta()
+    asked_at: datetime | None = None
 
     @cached_property
     def spec(self) -> AcceptanceCheckSpec:
@@ -169,15 +171,19 @@ def next_sample(seen: CheckObservation, track: ModuleCheckStatus, metric: Metric
 def next_look(
     seen: CheckObservation, tracks: Sequence[Track], samples: Mapping[tuple[str, str], Sample]
 ) -> timedelta | None:
-    """Time until the next sample or deadline. What is due and got no sample waits for its probe's events."""
+    """Time until the next sample or deadline. What was asked for and got no answer waits for its probe's events.
+
+    What became due after this pass had chosen its measurements was not asked for: nothing else would wake it.
+    """
     spec, moments = seen.spec, []
+    asked_at = seen.asked_at or seen.now
     for track in tracks:
         status = track.status
         if status.concluded or not status.subject:
             continue
         for metric in spec.metrics if track.release else ():
             moment = next_sample(seen, status, metric)
-            if moment > seen.now or (status.name, metric.name) in samples:
+            if moment > asked_at or (status.name, metric.name) in samples:
                 moments.append(moment)
         if spec.deadline and status.since:
             moments.append(parse_timestamp(status.since) + parse_duration(spec.deadline))

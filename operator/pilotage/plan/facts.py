@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from pilotage.api.v1alpha1.attestation import AttestationSpec
 from pilotage.api.v1alpha1.implementation import AssessmentCheck
+from pilotage.api.v1alpha1.project import Trust
 from pilotage.api.v1alpha1.signoff import SignOffSpec
 from pilotage.plan.acceptance import Verdict
 from pilotage.plan.delivery import ReleaseFacts
@@ -53,7 +55,10 @@ class ModuleFacts:
 
 @dataclass(frozen=True)
 class MigrationFacts:
-    """A MigrationJob as it stands in the cluster, with the digests of its certificate and its rehearsal's."""
+    """A MigrationJob as it stands in the cluster, with the digests of its certificate and its rehearsal's.
+
+    `loaded`: a Final run of it has succeeded and was not taken back, whatever its spec asks for now.
+    """
 
     name: str
     module: str
@@ -65,16 +70,24 @@ class MigrationFacts:
     depends_on: tuple[str, ...] = ()
     certificate: str = ""
     rehearsal: str = ""
+    loaded: bool = False
+
+
+Spec = TypeVar("Spec", SignOffSpec, AttestationSpec)
 
 
 @dataclass(frozen=True)
-class SignOffFacts:
-    """A SignOff as it stands in the cluster. `at` is when the API server took it."""
+class Recorded(Generic[Spec]):
+    """What somebody recorded, as it stands in the cluster. `at` is when the API server took it."""
 
     name: str
     uid: str
     at: datetime
-    spec: SignOffSpec
+    spec: Spec
+
+
+SignOffFacts = Recorded[SignOffSpec]
+AttestationFacts = Recorded[AttestationSpec]
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,8 @@ class CheckFacts:
 class ImplementationFacts:
     """Everything that one pass over an Implementation knows.
 
-    `policy_since`: since when admission proves who records a sign-off; None where it does not.
+    `policy_since`: since when admission proves who records a sign-off; None where it does not. `attested_since`: the
+    same of attestations. `remembered`: how sure the ledger was of each, by uid, when it took it down.
     """
 
     body: Mapping[str, Any]
@@ -114,5 +128,8 @@ class ImplementationFacts:
     checks: Mapping[str, CheckFacts] = field(default_factory=dict)
     sign_offs: tuple[SignOffFacts, ...] = ()
     policy_since: datetime | None = None
+    attestations: tuple[AttestationFacts, ...] = ()
+    attested_since: datetime | None = None
+    remembered: Mapping[str, Trust] = field(default_factory=dict)
     removed_releases: tuple[ReleaseFacts, ...] = ()
     namespace_terminating: bool = False

@@ -24,6 +24,7 @@ from pilotage.api.v1alpha1.project import (
     Trust,
 )
 from pilotage.api.v1alpha1.signoff import SignOffDecision
+from pilotage.plan.attested import Attested, OpenItem, open_tests, open_training
 from pilotage.plan.conditions import parse_timestamp, shorten, timestamp
 from pilotage.plan.digest import canonical_digest
 from pilotage.plan.facts import CheckFacts, ImplementationFacts, SignOffFacts
@@ -31,6 +32,7 @@ from pilotage.plan.health import Health
 from pilotage.plan.module import RANK, ClosedGate, ModuleHistory, automatic_target
 from pilotage.plan.reasons import Reason
 from pilotage.plan.scope import Scope
+from pilotage.plan.trust import trust_in
 
 LEAD, MANAGER = ContactRole.CUSTOMER_LEAD, ContactRole.PROJECT_MANAGER
 PASSED: Final = frozenset({GateState.APPROVED, GateState.WAIVED})
@@ -140,6 +142,7 @@ class Project:
     waves: Mapping[str, int]
     histories: Mapping[str, ModuleHistory]
     scope: Scope
+    attested: Attested
     checks: Mapping[str, CheckFacts]
     previous: Sequence[GateStatus]
 
@@ -241,10 +244,28 @@ def _blockers(
             yield f"module {name}: not ready"
         elif project.facts.modules[name].health is not Health.CURRENT:
             yield f"module {name}: not healthy"
+    yield from dict.fromkeys(item.blocker for name in waiting for item in _open_items(project, rule.name, name))
     for gate in earlier:
         before = rule.holds is not None and (gate.rule.holds is None or RANK[gate.rule.holds] <= RANK[rule.holds])
         if before and not gate.passed and set(gate.members) & set(members) and waiting and _still_asked(gate):
             yield f"gate {describe(gate.status)}"
+
+
+def _open_items(project: Project, name: GateName, module: str) -> Iterator[OpenItem]:
+    """What must be attested before the gate opens for the module."""
+    if name in {GateName.PRELIMINARY_ACCEPTED, GateName.GO_LIVE_APPROVED}:
+        yield from open_tests(project.spec, project.attested, module)
+    if name is GateName.GO_LIVE_APPROVED:
+        yield from open_training(project.spec, project.attested, module)
+
+
+def items_before_use(project: Project) -> dict[str, list[OpenItem]]:
+    """By module that was never live: what must be attested before it goes live, whoever decides on that."""
+    return {
+        module.name: list(_open_items(project, GateName.GO_LIVE_APPROVED, module.name))
+        for module in project.spec.modules
+        if project.histories[module.name].last_good is None
+    }
 
 
 def _still_asked(gate: Gate) -> bool:
@@ -365,7 +386,7 @@ def _over(sign_off: SignOffFacts, now: datetime) -> bool:
 def _judge(project: Project, rule: Rule, sign_off: SignOffFacts, current: Sequence[SignOffFacts]) -> GateDecision:
     """Whether the gate heeds the sign-off, and if not, why."""
     contact = project.contacts.get(sign_off.spec.by)
-    trust = trust_in(sign_off, contact, project.facts.policy_since)
+    trust = trust_in(project.facts, sign_off, contact)
     note = None
     if contact is None:
         note = f"{sign_off.spec.by} is no id of spec.contacts"
@@ -386,22 +407,13 @@ def _judge(project: Project, rule: Rule, sign_off: SignOffFacts, current: Sequen
     )
 
 
-def trust_in(sign_off: SignOffFacts, contact: Contact | None, policy_since: datetime | None) -> Trust:
-    """How sure it is that the contact decided. What is not younger than the policy proves nothing."""
-    if policy_since is None or sign_off.at <= policy_since:
-        return Trust.ASSERTED
-    if contact is not None and contact.subject == sign_off.spec.recorded_by:
-        return Trust.VERIFIED
-    return Trust.WITNESSED if sign_off.spec.evidence else Trust.ASSERTED
-
-
 def _trusted(project: Project, sign_off: SignOffFacts, trust: Trust, current: Sequence[SignOffFacts]) -> bool:
     if trust is not Trust.WITNESSED:
         return trust is Trust.VERIFIED
     return any(
         found.spec.by != sign_off.spec.by
         and found.spec.recorded_by != sign_off.spec.recorded_by
-        and trust_in(found, project.contacts.get(found.spec.by), project.facts.policy_since) is Trust.VERIFIED
+        and trust_in(project.facts, found, project.contacts.get(found.spec.by)) is Trust.VERIFIED
         for found in current
     )
 
@@ -433,13 +445,37 @@ def describe(status: GateStatus) -> str:
     return f"{status.name} of module {status.module}" if status.module else str(status.name)
 
 
-def closed_gates(gates: Sequence[Gate], module: str) -> list[ClosedGate]:
-    """The gates that hold this module, besides what keeps it from being installed."""
-    return [
+def rollback_order(project: Project, module: str) -> str | None:
+    """Who has ordered that the module goes back from the input that is wanted now; None when nobody whose word counts.
+
+    After users have worked with new data only the customer may give that up.
+    """
+    wanted = project.facts.modules[module].desired
+    if wanted is None:
+        return None
+    for found in reversed(project.facts.sign_offs):
+        contact = project.contacts.get(found.spec.by)
+        ordered = found.spec.decision is SignOffDecision.ROLL_BACK and found.spec.module == module
+        if not ordered or contact is None or contact.role is not LEAD or not _binds(found, wanted.input):
+            continue
+        if project.spec.profile is not Profile.STRICT or trust_in(project.facts, found, contact) is not Trust.ASSERTED:
+            return contact.name
+    return None
+
+
+def closed_gates(gates: Sequence[Gate], module: str, items: Sequence[OpenItem]) -> list[ClosedGate]:
+    """What holds this module, besides what keeps it from being installed: gates, and where no person decides on the
+    go-live, whose gate can be waived, the `items` that must be attested before it.
+    """
+    found = [
         ClosedGate(gate.rule.holds, gate_reason(gate), gate_text(gate))
         for gate in gates
         if gate.rule.holds is not None and module in gate.waiting and not gate.passed
     ]
+    decided = any(gate.rule.name is GateName.GO_LIVE_APPROVED and module in gate.members for gate in gates)
+    if items and not decided:
+        found.append(ClosedGate(ModuleState.PREPARED, items[0].reason, "; ".join(item.message for item in items[:3])))
+    return found
 
 
 def gate_reason(gate: Gate) -> str:

@@ -22,6 +22,15 @@ from pilotage.api.v1alpha1.implementation import (
     Phase,
 )
 from pilotage.api.v1alpha1.project import MAX_GATES, ContactRole, GateName, GateState
+from pilotage.plan.attested import (
+    OpenItem,
+    assess_attestations,
+    attest_actions,
+    issues_column,
+    tests_status,
+    training_condition,
+)
+from pilotage.plan.blocked import count_blocked
 from pilotage.plan.conditions import (
     Progress,
     Standing,
@@ -34,7 +43,17 @@ from pilotage.plan.conditions import (
 from pilotage.plan.dag import assign_waves, find_cycle, spell_cycle
 from pilotage.plan.facts import CheckFacts, ImplementationFacts, Problem
 from pilotage.plan.gate_report import gate_actions, gate_conditions
-from pilotage.plan.gates import Gate, Project, closed_gates, decide_gates, gate_reason, gate_text, shown
+from pilotage.plan.gates import (
+    Gate,
+    Project,
+    closed_gates,
+    decide_gates,
+    gate_reason,
+    gate_text,
+    items_before_use,
+    rollback_order,
+    shown,
+)
 from pilotage.plan.graph import build_graph
 from pilotage.plan.module import (
     BROKEN_STATES,
@@ -44,16 +63,19 @@ from pilotage.plan.module import (
     ModuleHistory,
     ModuleView,
     assess_module,
+    changes_held,
     expectations,
     furthest,
     last_good,
     module_history,
     release_status,
+    shut_window,
     since,
 )
 from pilotage.plan.reasons import Reason
 from pilotage.plan.scope import Scope, assess_scope, declares_scope, scope_status
 from pilotage.plan.waves import Turn, take_turns
+from pilotage.plan.windows import Opening, WindowError, opening
 
 PREFLIGHT_AGAIN = timedelta(seconds=30)
 IN_PROGRESS_AGAIN = timedelta(seconds=5)
@@ -91,7 +113,8 @@ def decide(facts: ImplementationFacts) -> Decision:
     before = {module.name: module for module in previous.modules}
     waves = assign_waves(spec.modules)
     checks = _own_checks(facts)
-    problem = facts.problem or _cycle(spec, facts, waves, checks)
+    openings, unclear = _openings(spec, waves, facts)
+    problem = facts.problem or _cycle(spec, facts, waves, checks) or unclear
     histories = {
         module.name: module_history(
             before.get(module.name), facts.modules[module.name], same_generation=same_generation
@@ -99,11 +122,22 @@ def decide(facts: ImplementationFacts) -> Decision:
         for module in spec.modules
     }
     scope = assess_scope(spec, facts.body["metadata"].get("uid", ""), checks)
-    gates = decide_gates(Project(spec, facts, waves, histories, scope, checks, previous.gates))
+    attested = assess_attestations(spec, facts)
+    project = Project(spec, facts, waves, histories, scope, attested, checks, previous.gates)
+    gates = decide_gates(project)
+    to_attest = items_before_use(project)
     scope_hold = _scope_hold(scope, gates)
     views = {
         module.name: assess_module(
-            module, facts, histories[module.name], spec.rollout.on_failure, closed_gates(gates, module.name)
+            module,
+            facts,
+            histories[module.name],
+            spec.rollout.on_failure,
+            rollback_order(project, module.name),
+            [
+                *closed_gates(gates, module.name, to_attest.get(module.name, ())),
+                *shut_window(openings[waves[module.name]], module, facts, histories[module.name]),
+            ],
         )
         for module in spec.modules
     }
@@ -112,8 +146,9 @@ def decide(facts: ImplementationFacts) -> Decision:
         waves,
         views,
         max_parallel=spec.rollout.max_parallel,
+        max_in_hypercare=spec.rollout.max_modules_in_hypercare,
         hold=_hold(spec, facts, problem),
-        held_back=_held_back(scope_hold, histories),
+        held_back={**changes_held(openings, waves, facts, histories), **_held_back(scope_hold, histories)},
     )
     removed = _removed(spec, facts, problem)
     standing = _standing(spec, facts, problem, turn)
@@ -121,13 +156,26 @@ def decide(facts: ImplementationFacts) -> Decision:
         _module_status(module, waves[module.name], before.get(module.name), facts, histories[module.name], turn)
         for module in spec.modules
     ]
-    status = _status(spec, facts, problem, turn, standing, modules, scope, scope_hold, gates, previous)
+    status = _status(project, problem, turn, standing, modules, scope_hold, gates, to_attest, previous)
     return Decision(
         status=status,
         actions=(*turn.actions, *removed),
-        again=_again(facts, turn, gates),
+        again=_again(facts, turn, gates, [openings[waves[name]] for name in turn.views]),
         finalizer=spec.deletion_policy is DeletionPolicy.UNINSTALL and not facts.namespace_terminating,
     )
+
+
+def _openings(
+    spec: ImplementationSpec, waves: Mapping[str, int], facts: ImplementationFacts
+) -> tuple[dict[int, Opening], Problem | None]:
+    """How the windows of each wave stand. One that cannot be understood opens nothing."""
+    zone, found = spec.customer.timezone, {}
+    try:
+        found = {wave: opening(spec.schedule.windows, wave, facts.now, zone) for wave in set(waves.values())}
+    except WindowError as error:
+        shut = Opening(is_open=False, message=str(error))
+        return dict.fromkeys(waves.values(), shut), Problem(Reason.WINDOW_INVALID, str(error))
+    return found, None
 
 
 def _cycle(
@@ -235,7 +283,13 @@ def _foremost(turn: Turn) -> tuple[str, ModuleView]:
     return next(iter(turn.views.items()))
 
 
-def _phase(spec: ImplementationSpec, facts: ImplementationFacts, problem: Problem | None, turn: Turn) -> Phase:
+def _phase(
+    spec: ImplementationSpec,
+    facts: ImplementationFacts,
+    problem: Problem | None,
+    turn: Turn,
+    asked: Sequence[OpenItem],
+) -> Phase:
     states = [view.state for view in turn.views.values()]
     if spec.suspend:
         return Phase.SUSPENDED
@@ -256,7 +310,7 @@ def _phase(spec: ImplementationSpec, facts: ImplementationFacts, problem: Proble
     if ModuleState.MIGRATING in states:
         return Phase.MIGRATING
     if any(state in {ModuleState.PREPARED, ModuleState.CUTTING_OVER} for state in states):
-        return Phase.CUTOVER
+        return Phase.TRAINING if any(item.reason == Reason.TRAINING_INCOMPLETE for item in asked) else Phase.CUTOVER
     return Phase.CONFIGURING
 
 
@@ -286,24 +340,26 @@ def _module_status(
 
 
 def _status(
-    spec: ImplementationSpec,
-    facts: ImplementationFacts,
+    project: Project,
     problem: Problem | None,
     turn: Turn,
     standing: Standing,
     modules: list[ModuleStatus],
-    scope: Scope,
     scope_hold: tuple[str, str] | None,
     gates: Sequence[Gate],
+    to_attest: Mapping[str, Sequence[OpenItem]],
     previous: ImplementationStatus,
 ) -> dict[str, Any]:
+    spec, facts, scope, attested = project.spec, project.facts, project.scope, project.attested
     body = facts.body
     generation = body["metadata"].get("generation", 0)
     annotations = body["metadata"].get("annotations") or {}
     live = sum(view.state in LIVE_STATES for view in turn.views.values())
+    asked = _asked_for(turn, to_attest)
     actions = [
         *_scope_actions(spec, scope),
         *gate_actions(gates, spec, facts),
+        *attest_actions(spec, facts, asked),
         *_next_actions(facts, standing, turn),
     ][:20]
     wanted = [*standing_conditions(standing), _environment_condition(facts)]
@@ -312,6 +368,8 @@ def _status(
     if declared and GateName.SCOPE_BASELINED not in by_person:
         wanted.append(_scope_condition(scope))
     wanted += gate_conditions(gates)
+    if attested.training:
+        wanted.append(training_condition(attested))
     if live == len(spec.modules):
         wanted.append(
             condition(ConditionType.LIVE, status=True, reason=Reason.ALL_LIVE, message="every module is live")
@@ -320,15 +378,21 @@ def _status(
     settled = standing.progress is not Progress.WAITING
     return ImplementationStatus(
         observed_generation=generation if settled else (body.get("status") or {}).get("observedGeneration", -1),
-        phase=_phase(spec, facts, problem, turn),
+        phase=_phase(spec, facts, problem, turn, asked),
         wave=turn.open_wave,
         live=f"{live}/{len(spec.modules)}",
         waiting_on="" if standing.progress is Progress.READY else shorten(standing.message, 120),
         modules=modules,
         next_actions=actions,
+        blocked=count_blocked(previous.blocked, standing, facts.now),
         assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
         scope=scope_status(spec, scope, previous.scope, agreed=scope_hold is None, now=facts.now) if declared else None,
         gates=shown(gates, MAX_GATES),
+        training=list(attested.training),
+        tests=tests_status(attested),
+        defects=attested.defects,
+        issues=issues_column(attested),
+        unheeded=list(attested.unheeded),
         last_handled_retry_at=annotations.get(RETRY_AT),
         last_handled_reconcile_at=annotations.get(RECONCILE_AT),
     ).to_manifest() | {
@@ -336,6 +400,12 @@ def _status(
             (body.get("status") or {}).get("conditions") or [], wanted, generation, facts.now
         )
     }
+
+
+def _asked_for(turn: Turn, to_attest: Mapping[str, Sequence[OpenItem]]) -> list[OpenItem]:
+    """What must be attested of modules that are there to be learnt and tested."""
+    there = {ModuleState.MIGRATING, ModuleState.VERIFYING, ModuleState.PREPARED}
+    return [item for name, items in to_attest.items() if turn.views[name].state in there for item in items]
 
 
 def _environment_condition(facts: ImplementationFacts) -> dict[str, Any]:
@@ -373,17 +443,33 @@ def _next_actions(facts: ImplementationFacts, standing: Standing, turn: Turn) ->
         failed = any(view.state in BROKEN_STATES for view in turn.views.values())
         found.append(NextAction(who="Engineer", what=standing.message, command=retry if failed else None))
     for module, view in turn.views.items():
+        if view.reason == Reason.ROLLBACK_NEEDS_PERSON:
+            found.append(_order_rollback(facts, module))
+            continue
         text = f"module {module}: {view.message}"
         if (view.stuck or view.reason in NEEDS_A_PERSON) and text != standing.message:
             found.append(NextAction(who="Engineer", what=shorten(text)))
     return found[:20]
 
 
-def _again(facts: ImplementationFacts, turn: Turn, gates: Sequence[Gate]) -> timedelta | None:
+def _order_rollback(facts: ImplementationFacts, module: str) -> NextAction:
+    metadata = facts.body["metadata"]
+    contacts = facts.body["spec"].get("contacts") or []
+    leads = ", ".join(found["name"] for found in contacts if found["role"] == ContactRole.CUSTOMER_LEAD)
+    command = f"pilotage rollback {metadata['name']} {module} --reason '…' -n {metadata['namespace']}"
+    what = f"decide whether module {module} goes back to its last good revision: data of users may be lost"
+    return NextAction(who=shorten(leads or str(ContactRole.CUSTOMER_LEAD), 200), what=what, command=command)
+
+
+def _again(
+    facts: ImplementationFacts, turn: Turn, gates: Sequence[Gate], openings: Sequence[Opening]
+) -> timedelta | None:
     if any(view.advances for view in turn.views.values()):
         return AT_ONCE
     soonest = [view.due_in for view in turn.views.values() if view.due_in is not None]
     soonest += [gate.again - facts.now for gate in gates if gate.again is not None]
+    if any(view.reason == Reason.WINDOW_CLOSED for view in turn.views.values()):
+        soonest += [found.changes_at - facts.now for found in openings if found.changes_at and not found.is_open]
     if any(view.state in {ModuleState.CONFIGURING, ModuleState.UNHEALTHY} for view in turn.views.values()):
         soonest.append(IN_PROGRESS_AGAIN)
     if facts.assessment_pending or any(check.result is AssessmentResult.FAIL for check in facts.assessment):

@@ -11,14 +11,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from pilotage.api.v1alpha1.attestation import AttestationSpec, AttestationType
 from pilotage.api.v1alpha1.common import parse_duration
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult, ImplementationSpec, ModuleState
-from pilotage.api.v1alpha1.project import GateStatus
+from pilotage.api.v1alpha1.project import Contact, GateStatus
 from pilotage.api.v1alpha1.signoff import SignOffDecision, SignOffSpec
 from pilotage.plan.acceptance import Verdict
+from pilotage.plan.attested import VENDOR
 from pilotage.plan.conditions import parse_timestamp
+from pilotage.plan.dag import assign_waves
 from pilotage.plan.delivery import ReleaseFacts, Revision
 from pilotage.plan.facts import (
+    AttestationFacts,
     CheckFacts,
     DesiredRelease,
     ImplementationFacts,
@@ -32,6 +36,7 @@ from pilotage.plan.implementation import decide
 from pilotage.plan.module import Action, ActionKind, release_name
 from pilotage.plan.related import check_facts, migration_facts
 from pilotage.plan.sign_off import Words, sign_off
+from pilotage.plan.windows import Opening, opening
 
 LONGEST: Final = 20_000
 PASSED: Final = Verdict(passed=True, phase="Passed", message="")
@@ -66,6 +71,7 @@ class _World:
     migrations: dict[str, MigrationFacts]
     checks: dict[str, CheckFacts]
     sign_offs: list[SignOffFacts] = field(default_factory=list)
+    attestations: list[AttestationFacts] = field(default_factory=list)
 
     def facts(self) -> ImplementationFacts:
         modules = {}
@@ -84,6 +90,8 @@ class _World:
             checks=self.checks,
             sign_offs=tuple(self.sign_offs),
             policy_since=self.begun - timedelta(days=1),
+            attestations=tuple(self.attestations),
+            attested_since=self.begun - timedelta(days=1),
         )
 
 
@@ -104,7 +112,7 @@ def preview(
         events = [_act(world, action) for action in decision.actions]
         if not events and status != before:
             continue
-        events = events or list(_pass_time(world))
+        events = events or list(_pass_time(world)) or list(_wait_for_window(world))
         if not events:
             found.held = list(_held(status))
             return found
@@ -157,6 +165,9 @@ def _pass_time(world: _World) -> Iterator[str]:
             world.migrations[migration.name] = replace(migration, succeeded=True, phase="Succeeded")
             yield f"migration {migration.name} loads into module {migration.module}"
         return
+    if any(module["state"] == ModuleState.PREPARED for module in states.values()) and (told := list(_attest(world))):
+        yield from told
+        return
     gates = [GateStatus.model_validate(found) for found in status.get("gates") or []]
     signed = [words for gate in gates if gate.state in ASKING for words in _sign(world, gate)]
     yield from signed
@@ -177,7 +188,50 @@ def _may_load(world: _World, migration: MigrationFacts, states: Mapping[str, Any
     mine = migration.implementation == world.body["metadata"]["name"]
     state = states.get(migration.module, {}).get("state")
     needed = all(name in world.migrations and world.migrations[name].succeeded for name in migration.depends_on)
-    return mine and not migration.succeeded and state == ModuleState.MIGRATING and needed
+    ready = mine and not migration.succeeded and state == ModuleState.MIGRATING and needed
+    return ready and _opening(world, migration.module).is_open
+
+
+def _opening(world: _World, module: str) -> Opening:
+    wave = assign_waves(world.spec.modules)[module]
+    return opening(world.spec.schedule.windows, wave, world.now, world.spec.customer.timezone)
+
+
+def _wait_for_window(world: _World) -> Iterator[str]:
+    """When nothing else happens: the next opening for a module that waits for one."""
+    states = {module["name"]: module["state"] for module in world.body["status"].get("modules") or []}
+    waiting = [name for name, state in states.items() if state in {ModuleState.MIGRATING, ModuleState.PREPARED}]
+    found = {name: _opening(world, name) for name in waiting}
+    moments = {name: one.changes_at for name, one in found.items() if not one.is_open and one.changes_at}
+    if not moments:
+        return
+    world.now = min(moments.values())
+    names = ", ".join(name for name, moment in moments.items() if moment == world.now)
+    yield f"the window opens for {names}"
+
+
+def _attest(world: _World) -> Iterator[str]:
+    """Everybody is trained, and the users' tests pass. Whom nobody of the contacts can speak for is not."""
+    people = [found for found in world.spec.contacts if found.role not in VENDOR]
+    if not people:
+        return
+    status = world.body["status"]
+    for role in status.get("training") or []:
+        if not role["complete"]:
+            result = {"completed": role["needed"], "passed": role["needed"]}
+            _state(world, people[0], type=AttestationType.TRAINING, role=role["role"], result=result)
+            yield f"{role['needed']} people of {role['role']} are trained"
+    tests = status.get("tests") or {}
+    for case in [*(tests.get("open") or []), *(tests.get("failed") or [])]:
+        _state(world, people[0], type=AttestationType.UAT, name=case, result={"outcome": "Passed"})
+        yield f"test case {case} passes"
+
+
+def _state(world: _World, by: Contact, **fields: Any) -> None:
+    reference = {"name": world.body["metadata"]["name"]}
+    spec = {"implementationRef": reference, "by": by.id, "recordedBy": by.subject or by.id, **fields}
+    name = f"preview-attestation-{len(world.attestations)}"
+    world.attestations.append(AttestationFacts(name, name, world.now, AttestationSpec.model_validate(spec)))
 
 
 def _sign(world: _World, gate: GateStatus) -> Iterator[str]:

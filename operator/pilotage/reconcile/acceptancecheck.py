@@ -70,7 +70,7 @@ async def reconcile(context: Context, key: Key) -> float | None:
     setting = _probe_setting(context, asked)
     samples, probes = await _measure(context, setting, asked, due)
     # Decided at the moment of the answers and for the inputs that were asked about.
-    seen = replace(_observe(context, body), implementation=asked.implementation)
+    seen = replace(_observe(context, body), implementation=asked.implementation, asked_at=asked.now)
     decision = decide(seen, samples, [name for found in probes for name in found.answered])
     await _report(context, body, decision)
     for job in (job for found in probes for job in found.served):

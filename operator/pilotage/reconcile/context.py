@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pilotage.delivery.chart import ChartFetcher
     from pilotage.delivery.helm import HelmEngine
     from pilotage.reconcile.inputs import InputPreparer
+    from pilotage.reconcile.ledger import Ledger
     from pilotage.reconcile.releases import ReleaseReader
     from pilotage.reconcile.workloads import PodReader
     from pilotage.render.renderer import Renderer
@@ -67,6 +68,7 @@ class Delivery:
     inputs: InputPreparer
     releases: ReleaseReader
     pods: PodReader
+    ledger: Ledger
     metrics: RolloutMetrics
 
 

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pilotage.api.v1alpha1.common import API_VERSION
-from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS, MIGRATION_JOBS, PODS, SIGN_OFFS, Resource
+from pilotage.kube.resources import (
+    ACCEPTANCE_CHECKS,
+    ATTESTATIONS,
+    IMPLEMENTATIONS,
+    MIGRATION_JOBS,
+    PODS,
+    SIGN_OFFS,
+    Resource,
+)
 from pilotage.kube.store import Key, Store
 from pilotage.reconcile.workloads import RELEASE_NAME
 
@@ -26,7 +34,7 @@ def dependents(resource: Resource, body: Mapping[str, Any], store: Store) -> Ite
         yield Key(IMPLEMENTATIONS.plural, namespace, name)
         for kind in (MIGRATION_JOBS, ACCEPTANCE_CHECKS):
             yield from _referring(kind, namespace, name, store)
-    elif resource == SIGN_OFFS:
+    elif resource in {SIGN_OFFS, ATTESTATIONS}:
         yield Key(IMPLEMENTATIONS.plural, namespace, body["spec"]["implementationRef"]["name"])
     elif resource in {MIGRATION_JOBS, ACCEPTANCE_CHECKS}:
         yield Key(resource.plural, namespace, name)

@@ -14,6 +14,7 @@ from pilotage.kube.resources import IMPLEMENTATIONS
 from pilotage.kube.store import Key
 from pilotage.plan.facts import ImplementationFacts
 from pilotage.plan.implementation import decide
+from pilotage.plan.ledger import new_entries
 from pilotage.plan.module import BROKEN_STATES
 from pilotage.reconcile.actions import carry_out
 from pilotage.reconcile.context import Context, read_anew, write_status
@@ -31,8 +32,12 @@ async def reconcile(context: Context, key: Key) -> float | None:
     if body is None:
         context.rollout.metrics.forget_implementation(key.namespace, key.name)
         context.rollout.inputs.forget(key)
+        context.rollout.ledger.forget(key.namespace, key.name)
         return None
     facts = await observe(context, body, fresh=False)
+    # Before anything rests on it: a signature must not be lost with the report that it led to.
+    if entries := new_entries(facts):
+        await context.rollout.ledger.append(context.cluster, body, entries)
     decision = decide(facts)
     if decision.actions or decision.finalizer is not None:
         body = await read_anew(context, IMPLEMENTATIONS, body)

@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pilotage.api.v1alpha1.attestation import AttestationSpec
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL, RETRY_AT
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleSpec
 from pilotage.api.v1alpha1.signoff import SignOffSpec
-from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS, MIGRATION_JOBS, NAMESPACES, SIGN_OFFS
+from pilotage.kube.resources import (
+    ACCEPTANCE_CHECKS,
+    ATTESTATIONS,
+    IMPLEMENTATIONS,
+    MIGRATION_JOBS,
+    NAMESPACES,
+    SIGN_OFFS,
+    Resource,
+)
 from pilotage.kube.store import Key
 from pilotage.plan.acceptance import gate_verdict
 from pilotage.plan.conditions import parse_timestamp
 from pilotage.plan.delivery import ReleaseFacts
 from pilotage.plan.facts import (
+    AttestationFacts,
     CheckFacts,
     ImplementationFacts,
     MigrationFacts,
     ModuleFacts,
     Problem,
+    Recorded,
     SignOffFacts,
+    Spec,
 )
+from pilotage.plan.ledger import remembered_trust
 from pilotage.plan.module import release_name
 from pilotage.plan.related import check_facts, migration_facts
 from pilotage.reconcile.actions import attempt_of
 from pilotage.reconcile.context import Context, deployer
 from pilotage.reconcile.inputs import Inputs
-from pilotage.reconcile.policy import policy_since
+from pilotage.reconcile.policy import ATTESTATION_POLICY, SIGN_OFF_POLICY, policy_since
 from pilotage.reconcile.preflight import assess_environment
 from pilotage.reconcile.workloads import observe_health
 
@@ -61,6 +74,7 @@ async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> 
     wanted = {release_name(name, module) for module in spec.modules}
     removed: Sequence[ReleaseFacts] = ()
     sign_offs = observe_sign_offs(context, namespace, name)
+    attestations = observe_attestations(context, namespace, name)
     if not inputs.problem:
         removed = await context.rollout.releases.of_implementation(context, key, account, fresh=fresh)
     return ImplementationFacts(
@@ -74,7 +88,12 @@ async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> 
         migrations=migrations,
         checks=checks,
         sign_offs=sign_offs,
-        policy_since=await policy_since(context.cluster) if sign_offs else None,
+        policy_since=await policy_since(context.cluster, SIGN_OFF_POLICY) if sign_offs else None,
+        attestations=attestations,
+        remembered=remembered_trust(await context.rollout.ledger.read(context.cluster, body))
+        if sign_offs or attestations
+        else {},
+        attested_since=await policy_since(context.cluster, ATTESTATION_POLICY) if attestations else None,
         removed_releases=tuple(release for release in removed if release.name not in wanted),
     )
 
@@ -151,14 +170,27 @@ def observe_checks(context: Context, namespace: str, modules: Mapping[str, Modul
 
 def observe_sign_offs(context: Context, namespace: str, implementation: str) -> tuple[SignOffFacts, ...]:
     """The sign-offs that name this Implementation, oldest first."""
-    found = [
-        SignOffFacts(
-            name=body["metadata"]["name"],
-            uid=body["metadata"]["uid"],
-            at=parse_timestamp(body["metadata"]["creationTimestamp"]),
-            spec=SignOffSpec.model_validate(body["spec"]),
-        )
-        for body in context.store.list(SIGN_OFFS, namespace)
-        if body["spec"]["implementationRef"]["name"] == implementation
-    ]
+    found = [_recorded(body, SignOffSpec) for body in _about(context, SIGN_OFFS, namespace, implementation)]
     return tuple(sorted(found, key=lambda sign_off: (sign_off.at, sign_off.name)))
+
+
+def observe_attestations(context: Context, namespace: str, implementation: str) -> tuple[AttestationFacts, ...]:
+    """The attestations that name this Implementation, oldest first."""
+    found = [_recorded(body, AttestationSpec) for body in _about(context, ATTESTATIONS, namespace, implementation)]
+    return tuple(sorted(found, key=lambda attestation: (attestation.at, attestation.name)))
+
+
+def _about(context: Context, kind: Resource, namespace: str, implementation: str) -> Iterator[Mapping[str, Any]]:
+    for body in context.store.list(kind, namespace):
+        if body["spec"]["implementationRef"]["name"] == implementation:
+            yield body
+
+
+def _recorded(body: Mapping[str, Any], model: type[Spec]) -> Recorded[Spec]:
+    metadata = body["metadata"]
+    return Recorded(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        at=parse_timestamp(metadata["creationTimestamp"]),
+        spec=model.model_validate(body["spec"]),
+    )

@@ -1,4 +1,7 @@
-"""Whether the API server proves who records a sign-off, and since when. The policy comes with the operator's chart."""
+"""Whether the API server proves who records a sign-off or an attestation, and since when.
+
+The policies come with the operator's chart.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,25 @@ from pilotage.kube.client import Cluster, Forbidden, NotFound
 from pilotage.kube.resources import VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS
 from pilotage.plan.conditions import parse_timestamp
 
-POLICY: Final = "pilotage-signoffs"
+SIGN_OFF_POLICY: Final = "pilotage-signoffs"
+ATTESTATION_POLICY: Final = "pilotage-attestations"
 # A new policy is enforced about a third of a second after it is stored, and times have whole seconds.
 ENFORCED_WITHIN: Final = timedelta(seconds=10)
 
 
-async def policy_since(cluster: Cluster) -> datetime | None:
-    """From when on a sign-off's recorder is proved; None while it is not. Raises ApiError when nobody can say."""
+async def policy_since(cluster: Cluster, name: str) -> datetime | None:
+    """From when on the policy of that name proves the recorder; None while it does not.
+
+    Raises ApiError when nobody can say.
+    """
     try:
-        policy = await cluster.get(VALIDATING_ADMISSION_POLICIES, None, POLICY)
-        binding = await cluster.get(VALIDATING_ADMISSION_POLICY_BINDINGS, None, POLICY)
+        policy = await cluster.get(VALIDATING_ADMISSION_POLICIES, None, name)
+        binding = await cluster.get(VALIDATING_ADMISSION_POLICY_BINDINGS, None, name)
     except (NotFound, Forbidden):
         return None
     strict = policy["spec"].get("failurePolicy") == "Fail" and "Deny" in binding["spec"].get("validationActions", ())
     everywhere = not binding["spec"].get("matchResources")
-    if not (strict and everywhere and binding["spec"].get("policyName") == POLICY):
+    if not (strict and everywhere and binding["spec"].get("policyName") == name):
         return None
     return max(_as_it_is_since(policy), _as_it_is_since(binding)) + ENFORCED_WITHIN
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from pilotage.kube.resources import ACCEPTANCE_CHECKS, DEPLOYMENTS, IMPLEMENTATIONS, JOBS
@@ -52,6 +53,16 @@ async def test_nothing_is_written_between_two_samples():
     assert len(room.cluster.statuses) == 1
     await room.look(after=wait)
     assert len(room.cluster.statuses) == 2
+
+
+async def test_what_becomes_due_in_the_middle_of_a_pass_is_looked_at_again():
+    """Once a check never moved again: too late to be asked for in this pass, too early for a next one."""
+    room = Room(check(metrics=[metric(source=AVAILABLE, target={"atLeast": "100"}, minSamples=3)]))
+    wait = await room.look()
+    just_before = room.now + timedelta(seconds=wait, milliseconds=-1)
+    moments = iter([just_before, just_before + timedelta(milliseconds=2)])
+    room.context = replace(room.context, clock=lambda: next(moments))
+    assert await reconcile(room.context, KEY) == 0.2
 
 
 async def test_a_value_from_the_database_passes_after_its_job():

@@ -45,6 +45,7 @@ def test_the_kinds_with_short_names_in_one_category():
         "MigrationJob": ["mj"],
         "AcceptanceCheck": ["ac"],
         "SignOff": ["sgn"],
+        "Attestation": ["att"],
     }
     assert all(entry["categories"] == ["pilotage"] for entry in names.values())
 
@@ -80,6 +81,7 @@ def test_the_columns_of_an_implementation():
         "Wave",
         "Live",
         "Waiting-On",
+        "Issues",
         "Ready",
         "Age",
     ]

@@ -151,6 +151,21 @@ def test_the_plan_starts_when_the_module_runs(state):
     assert (decision.start, decision.status["phase"]) == (Stage.PLAN, "Planning")
 
 
+FRIDAY = {"name": "friday", "kind": "Allow", "rrule": "FREQ=WEEKLY;BYDAY=FR;BYHOUR=20", "duration": "10h"}
+
+
+@pytest.mark.parametrize(("run", "starts"), [("Final", False), ("Rehearsal", True), ("Mock", True)])
+def test_only_a_final_run_waits_for_its_window_and_wakes_when_it_opens(run, starts):
+    wednesday = datetime(2026, 12, 2, 12, tzinfo=UTC)
+    seen = facts(a_migration(run=run), now=wednesday, implementation=an_implementation(schedule={"windows": [FRIDAY]}))
+    decision = decide(seen)
+    assert (decision.start is Stage.PLAN) is starts
+    if not starts:
+        assert condition(decision)["reason"] == "WindowClosed"
+        assert decision.again == timedelta(days=2, hours=8)
+        assert decide(replace(seen, now=wednesday + decision.again)).start is Stage.PLAN
+
+
 @pytest.mark.parametrize(("needed", "kind"), [("Mock", "Rehearsal"), ("Rehearsal", "Rehearsal"), ("Mock", "Final")])
 def test_a_dependency_that_came_as_far_as_needed_or_further_is_enough(needed, kind):
     decision = decide(facts(body=after(needed), dependencies=earlier("Succeeded", kind)))

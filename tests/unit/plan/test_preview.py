@@ -57,6 +57,28 @@ def test_migrations_load_in_their_order_and_checks_pass_after_them():
     ]
 
 
+def test_people_are_trained_and_test_before_the_go_live():
+    must = {"id": "R-1", "title": "信用额度", "module": "core", "owner": "wang", "acceptedBy": ["uat/credit"]}
+    training = {"roles": [{"role": "clerk", "audience": 10}]}
+    found = play(an_implementation(a_module("core"), contacts=PEOPLE, requirements=[must], training=training))
+    assert words(found)[1:] == ["9 people of clerk are trained", "test case credit passes"]
+    assert found.held == []
+
+
+def test_what_nobody_can_attest_is_told_as_what_would_hold_the_project():
+    training = {"roles": [{"role": "clerk", "audience": 10}]}
+    found = play(an_implementation(a_module("core"), training=training))
+    assert found.held == ["module core stays Prepared: training of clerk: 0 of 9 people passed"]
+
+
+def test_a_window_is_waited_for():
+    friday = {"name": "friday", "kind": "Allow", "rrule": "FREQ=WEEKLY;BYDAY=FR;BYHOUR=20", "duration": "10h"}
+    found = play(an_implementation(a_module("core"), schedule={"windows": [friday]}), [a_migration("parties", "core")])
+    assert words(found)[1:] == ["the window opens for core", "migration parties loads into module core"]
+    assert (NOW + found.steps[-1].after).strftime("%a %H:%M") == "Fri 20:00"
+    assert found.held == []
+
+
 def test_a_stable_run_takes_its_time():
     check = a_check("month", "StableRunComplete", stableRun={"required": "30d"})
     found = play(an_implementation(a_module("core")), checks=[check])

@@ -11,7 +11,7 @@ import pytest
 from pilotage.kube.client import Forbidden
 from pilotage.kube.resources import VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS, Resource
 from pilotage.plan.conditions import parse_timestamp, timestamp
-from pilotage.reconcile.policy import ENFORCED_WITHIN, POLICY, policy_since
+from pilotage.reconcile.policy import ENFORCED_WITHIN, SIGN_OFF_POLICY, policy_since
 from tests.support.clock import VirtualClock
 from tests.support.world import World
 
@@ -22,10 +22,10 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
 async def world_with(change: Change = lambda *_: None) -> tuple[World, datetime]:
     """A cluster with policy and binding as the chart has them, after `change` of both; and their creation time."""
     world = World(VirtualClock().now)
-    policy = {"metadata": {"name": POLICY, "generation": 1}, "spec": {"failurePolicy": "Fail"}}
+    policy = {"metadata": {"name": SIGN_OFF_POLICY, "generation": 1}, "spec": {"failurePolicy": "Fail"}}
     binding = {
-        "metadata": {"name": POLICY, "generation": 1},
-        "spec": {"policyName": POLICY, "validationActions": ["Deny"]},
+        "metadata": {"name": SIGN_OFF_POLICY, "generation": 1},
+        "spec": {"policyName": SIGN_OFF_POLICY, "validationActions": ["Deny"]},
     }
     change(policy, binding)
     made = await world.create(VALIDATING_ADMISSION_POLICIES, policy)
@@ -35,7 +35,7 @@ async def world_with(change: Change = lambda *_: None) -> tuple[World, datetime]
 
 async def test_it_counts_from_a_moment_after_the_creation_of_both():
     world, created = await world_with()
-    assert await policy_since(world) == created + ENFORCED_WITHIN
+    assert await policy_since(world, SIGN_OFF_POLICY) == created + ENFORCED_WITHIN
 
 
 def changed_later(policy: dict[str, Any], _binding: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ def changed_later(policy: dict[str, Any], _binding: dict[str, Any]) -> None:
 
 async def test_it_counts_from_the_last_change_of_either():
     world, created = await world_with(changed_later)
-    assert await policy_since(world) == created + LATER + ENFORCED_WITHIN
+    assert await policy_since(world, SIGN_OFF_POLICY) == created + LATER + ENFORCED_WITHIN
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ async def test_it_counts_from_the_last_change_of_either():
 )
 async def test_a_policy_that_lets_anything_pass_proves_nothing(change: Change):
     world, _ = await world_with(change)
-    assert await policy_since(world) is None
+    assert await policy_since(world, SIGN_OFF_POLICY) is None
 
 
 async def test_no_policy_proves_nothing():
-    assert await policy_since(World(VirtualClock().now)) is None
+    assert await policy_since(World(VirtualClock().now), SIGN_OFF_POLICY) is None
 
 
 async def test_a_policy_that_cannot_be_seen_proves_nothing():
@@ -75,4 +75,4 @@ async def test_a_policy_that_cannot_be_seen_proves_nothing():
         raise Forbidden(403, "Forbidden", "cannot get resource")
 
     world.may = refuse
-    assert await policy_since(world) is None
+    assert await policy_since(world, SIGN_OFF_POLICY) is None

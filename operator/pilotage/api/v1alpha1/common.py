@@ -128,4 +128,5 @@ class ConditionType:
     STALLED: Final = "Stalled"
     ENVIRONMENT_READY: Final = "EnvironmentReady"
     SCOPE_BASELINED: Final = "ScopeBaselined"
+    TRAINING_COMPLETE: Final = "TrainingComplete"
     LIVE: Final = "Live"

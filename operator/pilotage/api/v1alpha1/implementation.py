@@ -27,13 +27,19 @@ from pilotage.api.v1alpha1.common import (
 from pilotage.api.v1alpha1.project import (
     MAX_GATES,
     Contact,
+    DefectsStatus,
     GateSpec,
     GateStatus,
     Goal,
     Profile,
     Requirement,
     ScopeStatus,
+    Training,
+    TrainingStatus,
+    UnheededAttestation,
+    UserTestsStatus,
 )
+from pilotage.api.v1alpha1.schedule import Schedule, TimeZoneName
 
 MAX_MODULES = 100
 MAX_DEPENDENCIES = 16
@@ -67,6 +73,7 @@ class Customer(ApiModel):
     code: DnsLabel
     name: Title
     contract: Annotated[str, Field(max_length=100)] | None = None
+    timezone: TimeZoneName = "UTC"
 
 
 class ConnectionType(StrEnum):
@@ -234,6 +241,9 @@ class ModuleSpec(ApiModel):
     checks: Annotated[list[ObjectName], Field(max_length=32, json_schema_extra=list_set())] = Field(
         default=[], description="AcceptanceChecks that this module waits for, also while they are missing"
     )
+    irreversible_after: ObjectName | None = Field(
+        default=None, description="a MigrationJob: once its Final run has succeeded, only a person orders a rollback"
+    )
     timeout: Annotated[Duration, Field(description="how long its workloads may take to become healthy")] = "10m"
 
 
@@ -242,6 +252,13 @@ class Rollout(ApiModel):
 
     max_parallel: Annotated[int, Field(ge=1, le=20, description="modules that act at once")] = 2
     on_failure: OnFailure = OnFailure.STOP
+    max_modules_in_hypercare: (
+        Annotated[
+            int,
+            Field(ge=1, le=MAX_MODULES, description="the next wave waits while as many before it are not Stable"),
+        ]
+        | None
+    ) = None
 
 
 class ImplementationSpec(ApiModel):
@@ -274,6 +291,8 @@ class ImplementationSpec(ApiModel):
     requirements: Annotated[list[Requirement], Field(max_length=300, json_schema_extra=list_map("id"))] = Field(
         default=[], description="what the customer needs; while one is incomplete no module starts for the first time"
     )
+    schedule: Schedule = Schedule()
+    training: Training = Field(default=Training(), description="who has to be trained before the modules go live")
     connections: Annotated[list[Connection], Field(max_length=32, json_schema_extra=list_map("name"))] = []
     environment: Environment = Environment()
     values: Values = Field(default={}, description="shared by all modules; string leaves may hold [[ expressions ]]")
@@ -291,6 +310,7 @@ class Phase(StrEnum):
     PLANNING = "Planning"
     CONFIGURING = "Configuring"
     MIGRATING = "Migrating"
+    TRAINING = "Training"
     CUTOVER = "Cutover"
     HYPERCARE = "Hypercare"
     ACCEPTANCE = "Acceptance"
@@ -394,6 +414,14 @@ class NextAction(ApiModel):
     due: Timestamp | None = None
 
 
+class Blocked(ApiModel):
+    """How long the project has stood still for one cause, without the time since `since`, when it is there now."""
+
+    reason: Annotated[str, Field(max_length=128)]
+    total: Duration = "0s"
+    since: Timestamp | None = None
+
+
 class ImplementationStatus(ApiModel):
     """A report, derived anew in every pass from spec, releases, migrations and checks."""
 
@@ -406,11 +434,19 @@ class ImplementationStatus(ApiModel):
     next_actions: Annotated[
         list[NextAction], Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = []
+    blocked: Annotated[list[Blocked], Field(max_length=32, json_schema_extra=list_map("reason"))] = []
     assessment: Assessment | None = None
     scope: ScopeStatus | None = None
     gates: Annotated[
         list[GateStatus], Field(max_length=MAX_GATES, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = Field(default=[], description="gates that persons decide; those that are not decided first")
+    training: Annotated[list[TrainingStatus], Field(max_length=32, json_schema_extra=list_map("role"))] = []
+    tests: UserTestsStatus | None = None
+    defects: DefectsStatus | None = None
+    issues: Annotated[str, Field(max_length=40, description="open defects of S1/S2")] | None = None
+    unheeded: Annotated[list[UnheededAttestation], Field(max_length=20, json_schema_extra=list_map("name"))] = Field(
+        default=[], description="Attestations that change nothing; the newest of them"
+    )
     last_handled_retry_at: Annotated[str, Field(max_length=100)] | None = None
     last_handled_reconcile_at: Annotated[str, Field(max_length=100)] | None = None
     conditions: Conditions = []
@@ -422,6 +458,7 @@ PRINTER_COLUMNS: list[tuple[str, str, str]] = [
     ("Wave", "integer", ".status.wave"),
     ("Live", "string", ".status.live"),
     ("Waiting-On", "string", ".status.waitingOn"),
+    ("Issues", "string", ".status.issues"),
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
     ("Age", "date", ".metadata.creationTimestamp"),
 ]

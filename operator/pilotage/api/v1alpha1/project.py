@@ -147,6 +147,65 @@ class ScopeStatus(ApiModel):
     ] = Field(default=[], description="the newest of them")
 
 
+class TrainingRole(ApiModel):
+    """People who have to be trained before the modules that they work with go live."""
+
+    role: DnsLabel
+    title: Title | None = None
+    audience: Annotated[int, Field(ge=1, le=100_000, description="how many people there are")]
+    required: Annotated[
+        str,
+        Field(max_length=4, pattern=r"^(100|[1-9]?[0-9])%$", description="share of the audience that must have passed"),
+    ] = "90%"
+    pass_score: Annotated[int, Field(ge=0, le=100, description="of the final test: who has it or more passed")] = 80
+    modules: Annotated[
+        list[DnsLabel], Field(max_length=100, json_schema_extra=list_set(), description="default: all modules")
+    ] = []
+
+
+class Training(ApiModel):
+    """Who has to be trained. The numbers arrive as Attestations of type Training."""
+
+    roles: Annotated[list[TrainingRole], Field(max_length=32, json_schema_extra=list_map("role"))] = []
+
+
+class TrainingStatus(ApiModel):
+    """How far the training of one role is."""
+
+    role: DnsLabel
+    needed: Annotated[int, Field(ge=0, description="people who must have passed")]
+    completed: Annotated[int, Field(ge=0)] = 0
+    passed: Annotated[int, Field(ge=0)] = 0
+    complete: bool = False
+
+
+CaseName = Annotated[str, Field(max_length=100)]
+
+
+class UserTestsStatus(ApiModel):
+    """The users' test cases that prove requirements (acceptedBy: uat/CASE), by how they ended."""
+
+    passed: Annotated[int, Field(ge=0)] = 0
+    failed: Annotated[list[CaseName], Field(max_length=100, json_schema_extra=list_set())] = []
+    open: Annotated[list[CaseName], Field(max_length=100, json_schema_extra=list_set())] = []
+
+
+class DefectsStatus(ApiModel):
+    """Defects that are open, by severity."""
+
+    s1: Annotated[int, Field(ge=0)] = 0
+    s2: Annotated[int, Field(ge=0)] = 0
+    s3: Annotated[int, Field(ge=0)] = 0
+    s4: Annotated[int, Field(ge=0)] = 0
+
+
+class UnheededAttestation(ApiModel):
+    """An Attestation that changes nothing, and why."""
+
+    name: Annotated[str, Field(max_length=253)]
+    note: Annotated[str, Field(max_length=200)]
+
+
 class Profile(StrEnum):
     """Presets of the gates that persons decide."""
 
