@@ -109,7 +109,7 @@ def test_a_file_that_changed_after_the_plan_is_another_attempts(world, files):
 
 def test_files_that_have_no_room_are_refused_and_how_much_they_need_is_said(world, files):
     code, answer = world.call("plan", environment=variables(files, SOURCE_LIMIT="1000"))
-    assert (code, answer["reason"], "source.http.scratch" in answer["message"]) == (42, "SourceTooLarge", True)
+    assert (code, answer["reason"], "raise the source's scratch" in answer["message"]) == (42, "SourceTooLarge", True)
 
 
 @pytest.fixture
@@ -128,6 +128,15 @@ def test_one_command_on_a_laptop_fetches_loads_certifies_and_takes_repairs_back(
     code, answer = laptop.answer(*replay)
     assert (code, answer["counts"]["loaded"]) == (0, 1), answer
     assert world.query("select balance::text from party where code = 'K00999'") == [("1.50",)]
+
+
+def test_a_store_is_read_as_a_server_is(world, files, undisturbed):
+    world.spec["source"] = {"s3": {"connection": "store", "path": "2026/11"}, "encoding": "GB18030"}
+    keys = {"SOURCE_TYPE": "s3", "SOURCE_USER": "key", "SOURCE_PASSWORD": "secret"}
+    assert world.call("plan", "--chunk-rows", "40", environment=variables(files, **keys))[0] == 0
+    assert all(sent["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=key/") for sent in files.sent)
+    assert world.call("work")[0] == 0
+    assert world.target() == undisturbed
 
 
 def test_the_address_of_this_machine_is_refused_where_nobody_allowed_it(world, files):

@@ -39,6 +39,13 @@ FILE_SERVER_VARIABLES: Final = {
     "SOURCE_TOKEN": "token",
     "SOURCE_CA": "ca",
 }
+STORE_VARIABLES: Final = {
+    "SOURCE_URL": "url",
+    "SOURCE_USER": "accessKey",
+    "SOURCE_PASSWORD": "secretKey",
+    "SOURCE_REGION": "region",
+    "SOURCE_CA": "ca",
+}
 
 # What Pod Security `restricted` asks of every pod that runs the data engine's image.
 POD_SECURITY: Final = {
@@ -140,8 +147,8 @@ def source_environment(connection: Connection, allowed_addresses: str) -> list[d
     `allowed_addresses` are networks, with commas, that a file server may be in although they are this machine's.
     """
     variables, others = SOURCE_VARIABLES, []
-    if connection.type is ConnectionType.HTTP:
-        variables = FILE_SERVER_VARIABLES
+    if connection.type.serves_files:
+        variables = STORE_VARIABLES if connection.type is ConnectionType.S3 else FILE_SERVER_VARIABLES
         others = [{"name": "PILOTAGE_SOURCE_ADDRESSES", "value": allowed_addresses}]
     needed = connection.type.secret_keys
     references = [

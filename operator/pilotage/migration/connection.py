@@ -9,7 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from pilotage.migration.errors import Halt
-from pilotage.migration.source.download import use_server_uri
+from pilotage.migration.source.download import SERVER_SCHEMES, use_server_uri
 from pilotage.migration.source.live import use_source_uri
 
 
@@ -38,7 +38,7 @@ def use_source(given: Sequence[str], wanted: str) -> None:
     named = dict(one.partition("=")[::2] for one in given)
     if wanted in named:
         uri = named[wanted]
-        (use_server_uri if uri.startswith(("https:", "http:")) else use_source_uri)(uri)
+        (use_server_uri if uri.partition(":")[0] in SERVER_SCHEMES else use_source_uri)(uri)
 
 
 def use_connection(given: Sequence[str], wanted: str) -> None:

@@ -152,7 +152,7 @@ def plan_object(
         opened.sha256,
         f"r{run.replace('-', '')[:16]}_{order}",
         opened.form,
-        kept=opened.content is None or opened.content.packed or spec.source.http is not None,
+        kept=opened.content is None or opened.content.packed or spec.source.server is not None,
         consistency=opened.consistency,
     )
     return planned, opened
@@ -293,12 +293,12 @@ def make_plan(
 @contextmanager
 def _source_root(spec: MigrationJobSpec, root: Path) -> Iterator[Path]:
     """The folder with the source's files; those of a server are fetched, for as long as it takes to plan."""
-    if spec.source.http is None:
+    if spec.source.server is None:
         yield root
         return
     with tempfile.TemporaryDirectory(prefix="pilotage-source-") as folder:
         files = [str(found.from_.file) for found in spec.objects]
-        download(file_server(), spec.source.http.path or "", files, Path(folder))
+        download(file_server(), spec.source.server.path or "", files, Path(folder))
         yield Path(folder)
 
 

@@ -41,7 +41,7 @@ def run_probe(probe: Probe) -> list[dict[str, Any]]:
     """A result for each question: name and either value or error. Passwords and row data never show in errors."""
     if probe.type is ConnectionType.MYSQL:
         return [_reach_mysql()]
-    if probe.type is ConnectionType.HTTP:
+    if probe.type.serves_files:
         return [_reach_files()]
     names = [query.name for query in probe.queries] or ["connect"]
     try:

@@ -220,7 +220,7 @@ def replay_spec(spec: dict[str, Any], name: str, file: str, delimiter: str) -> d
     ]
     # The repaired rows are a file in a folder, wherever the run's own came from.
     place = {**spec["source"], "volume": {"claimName": "repaired"}}
-    for elsewhere in ("configMap", "http", "connection", "consistency"):
+    for elsewhere in ("configMap", "http", "s3", "connection", "consistency"):
         place.pop(elsewhere, None)
     return {**spec, "source": place, "objects": [{**chosen, "from": source, "fields": fields}], "reconcile": checks}
 

@@ -228,9 +228,11 @@ def _lacks_connection(spec: MigrationJobSpec, implementation: ImplementationSpec
         text = f"target.connection {spec.target.connection} is of type {types[spec.target.connection]}, not postgresql"
         return Standing(Progress.STALLED, "TargetUnsupported", text)
     source = spec.source.connection_name
-    if source and (types[source] is ConnectionType.HTTP) != (spec.source.http is not None):
-        text = f"connection {source} is of type {types[source]}: files of a server go with source.http, databases with "
-        return Standing(Progress.STALLED, "SourceUnsupported", f"{text}source.connection")
+    wanted = {"http": spec.source.http, "s3": spec.source.s3}
+    place = next((kind for kind, found in wanted.items() if found), "connection")
+    if source and place != (types[source].value if types[source].serves_files else "connection"):
+        text = f"connection {source} is of type {types[source]}, which does not go with source.{place}"
+        return Standing(Progress.STALLED, "SourceUnsupported", text)
     return None
 
 

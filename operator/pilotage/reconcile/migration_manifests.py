@@ -132,9 +132,9 @@ def _pod(
     requests = {"cpu": spec.resources.cpu, "memory": spec.resources.memory}
     if live is not None and stage is Stage.PLAN:
         environment += source_environment(live, settings.source_addresses)
-        if spec.source.http:
+        if spec.source.server:
             # A pod whose volume outgrows its limit is evicted, again and again: the engine refuses before that.
-            room = int(parse_quantity(spec.source.http.scratch))
+            room = int(parse_quantity(spec.source.server.scratch))
             volumes[1]["emptyDir"]["sizeLimit"] = requests["ephemeral-storage"] = str(room + SCRATCH_BYTES)
             environment.append({"name": "SOURCE_LIMIT", "value": str(room)})
     if live is None and stage in {Stage.PLAN, Stage.LOAD}:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL, RETRY_AT
-from pilotage.api.v1alpha1.implementation import AssessmentCheck, Connection, ConnectionType, ImplementationSpec
+from pilotage.api.v1alpha1.implementation import AssessmentCheck, Connection, ImplementationSpec
 from pilotage.evidence.probe_job import (
     JOB_NAME_LABEL,
     UnreadableAnswer,
@@ -110,9 +110,7 @@ async def _start_probe(
         probe={"connect": True, "type": connection.type.value},
         labels={IMPLEMENTATION_LABEL: body["metadata"]["name"]},
         environment=(
-            source_environment(connection, context.settings.source_addresses)
-            if connection.type is ConnectionType.HTTP
-            else None
+            source_environment(connection, context.settings.source_addresses) if connection.type.serves_files else None
         ),
     )
     # The Job is the record of the answer: it stays as long as its Implementation.

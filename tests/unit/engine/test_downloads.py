@@ -6,12 +6,14 @@ import base64
 import hashlib
 import ipaddress
 import random
+from datetime import UTC, datetime
 
 import pytest
 
 from pilotage.migration.errors import Halt, Unreachable
 from pilotage.migration.source import download as downloads
 from pilotage.migration.source.download import FileServer, download, file_server, reach, use_server_uri
+from pilotage.migration.source.signature import Keys, signed
 from tests.support.files import Reply
 from tests.support.files import file_server as serving
 
@@ -158,7 +160,7 @@ def test_an_endless_file_is_refused_once_it_has_filled_its_room(fetcher):
 
     fetcher.files.always = endless
     halt = fetcher.refusal(limit=4_000_000)
-    assert (halt.reason, "source.http.scratch" in halt.message) == ("SourceTooLarge", True)
+    assert (halt.reason, "raise the source's scratch" in halt.message) == ("SourceTooLarge", True)
     assert (fetcher.folder / NAME).stat().st_size <= 4_000_000
 
 
@@ -300,3 +302,43 @@ def test_a_uri_of_the_command_line_and_a_secret_of_the_cluster_tell_the_same(mon
 def test_the_variables_of_a_database_are_no_server():
     with pytest.raises(Halt, match="--connection NAME=https"):
         file_server({"SOURCE_TYPE": "mysql"})
+
+
+KEYS = Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1")
+
+
+def test_a_request_is_signed_as_the_documentation_of_s3_has_it():
+    headers = {"Host": "examplebucket.s3.amazonaws.com", "Range": "bytes=0-9", "If-Range": "unsigned"}
+    found = signed(headers, "/test.txt", KEYS, datetime(2013, 5, 24, tzinfo=UTC))["Authorization"]
+    assert found == (
+        "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, "
+        "SignedHeaders=host;range;x-amz-content-sha256;x-amz-date, "
+        "Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
+    )
+    assert "wJalr" not in repr(KEYS)
+
+
+def test_a_store_gets_every_request_signed_as_it_is_sent_and_its_secret_never(fetcher):
+    fetcher.files.faults = {0: cut(1_000_000)}
+    assert fetcher.fetch(user=KEYS.access, password=KEYS.secret, region=KEYS.region) == CONTENT
+    for (path, asked), sent in zip(fetcher.files.asked, fetcher.files.sent, strict=True):
+        moment = datetime.strptime(sent["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        given = {"Host": fetcher.files.host, **({"Range": asked} if asked else {})}
+        assert sent["Authorization"] == signed(given, path, KEYS, moment)["Authorization"]
+        assert KEYS.secret not in str(sent)
+
+
+def test_a_store_is_told_by_a_uri_or_a_secret(monkeypatch):
+    for variable in downloads._VARIABLES.values():
+        monkeypatch.setenv(variable, "")
+    use_server_uri("s3+http://key:se%2Fcret@store:9000/bucket")
+    told = file_server()
+    assert (told.url, told.user, told.password, told.region) == (
+        "http://store:9000/bucket",
+        "key",
+        "se/cret",
+        "us-east-1",
+    )
+    use_server_uri("s3://key:secret@store/bucket")
+    monkeypatch.setenv("SOURCE_REGION", "cn-hangzhou\n")
+    assert (file_server().url, file_server().region) == ("https://store/bucket", "cn-hangzhou")

@@ -83,8 +83,8 @@ def a_live_migration() -> dict[str, Any]:
     return a_migration(source={"connection": "old-erp"}, objects=objects)
 
 
-def a_fetching_migration() -> dict[str, Any]:
-    return a_migration(source={"http": {"connection": "files"}})
+def a_fetching_migration(kind: str = "http") -> dict[str, Any]:
+    return a_migration(source={kind: {"connection": "files"}})
 
 
 def with_connections(**types: str) -> dict[str, Any]:
@@ -117,10 +117,13 @@ def condition(decision: MigrationDecision, kind: str = "Ready") -> dict[str, Any
         ({"implementation": an_implementation(connections=[])}, "ConnectionUnknown", True),
         ({"body": a_live_migration()}, "ConnectionUnknown", True),
         ({"body": a_fetching_migration()}, "ConnectionUnknown", True),
-        (
-            {"body": a_fetching_migration(), "implementation": with_connections(files="mysql")},
-            "SourceUnsupported",
-            True,
+        *(
+            (
+                {"body": a_fetching_migration(asked), "implementation": with_connections(files=given)},
+                "SourceUnsupported",
+                True,
+            )
+            for asked, given in (("http", "mysql"), ("http", "s3"), ("s3", "http"))
         ),
         (
             {"body": a_live_migration(), "implementation": with_connections(**{"old-erp": "http"})},

@@ -274,6 +274,28 @@ async def test_only_the_planner_is_told_where_files_are_and_has_room_for_them():
     assert {volume["name"] for volume in pods[Stage.LOAD]["volumes"]} == {"spec", "scratch"}
 
 
+async def test_the_planner_is_told_a_stores_keys_by_reference():
+    room = Room()
+    room.body = a_migration(source={"s3": {"connection": "files"}})
+    room.tell(room.body)
+    room.store.observe(IMPLEMENTATIONS, None, with_connections(files="s3"))
+    room.cluster.put(SECRETS, "files", {"data": {"url": "eA=="}})
+    await room.look()
+    assert room.ready["message"] == "Secret files lacks the keys accessKey, secretKey"
+    room.cluster.put(SECRETS, "files", {"data": dict.fromkeys(("url", "accessKey", "secretKey"), "eA==")})
+    await room.look(after=15)
+    [container] = room.job(Stage.PLAN)["spec"]["template"]["spec"]["containers"]
+    keys = {
+        entry["name"]: entry["valueFrom"]["secretKeyRef"]["key"]
+        for entry in container["env"]
+        if entry["name"].startswith("SOURCE_") and "valueFrom" in entry
+    }
+    assert keys == {
+        "SOURCE_URL": "url", "SOURCE_USER": "accessKey", "SOURCE_PASSWORD": "secretKey",
+        "SOURCE_REGION": "region", "SOURCE_CA": "ca",
+    }  # fmt: skip
+
+
 async def test_the_secret_of_a_file_server_needs_its_url():
     room = Room()
     room.body = a_migration(source={"http": {"connection": "files"}})

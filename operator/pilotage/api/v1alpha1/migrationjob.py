@@ -84,8 +84,8 @@ class ConfigMapSource(ApiModel):
     key: Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] | None = None
 
 
-class HttpSource(ApiModel):
-    """Files of a connection of type http, below the URL in its Secret."""
+class FileServerSource(ApiModel):
+    """Files of a connection of type http or s3, below the URL in its Secret."""
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": validations(
@@ -113,13 +113,16 @@ class Consistency(StrEnum):
 
 
 class MigrationSource(ApiModel):
-    """Where the legacy data are and how they are written: one of `volume`, `configMap`, `http` and `connection`."""
+    """Where the legacy data are and how they are written: a volume, a ConfigMap, a server or a live database."""
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": validations(
             (
-                "[has(self.volume), has(self.configMap), has(self.http), has(self.connection)].exists_one(x, x)",
-                "give exactly one source: volume, configMap, http or connection",
+                (
+                    "[has(self.volume), has(self.configMap), has(self.http), has(self.s3), has(self.connection)]"
+                    ".exists_one(x, x)"
+                ),
+                "give exactly one source: volume, configMap, http, s3 or connection",
             ),
             ("!has(self.consistency) || has(self.connection)", "consistency goes with connection"),
         )
@@ -127,7 +130,8 @@ class MigrationSource(ApiModel):
 
     volume: VolumeSource | None = None
     config_map: ConfigMapSource | None = None
-    http: HttpSource | None = None
+    http: FileServerSource | None = None
+    s3: FileServerSource | None = None
     connection: DnsLabel | None = Field(default=None, description="a live database, as the Implementation names it")
     consistency: Consistency | None = Field(default=None, description="of a connection; default: Snapshot")
     encoding: Encoding = Encoding.AUTO
@@ -137,9 +141,14 @@ class MigrationSource(ApiModel):
     delimiter: Annotated[str, Field(min_length=1, max_length=1, description="of csv; tsv has tabs")] = ","
 
     @property
+    def server(self) -> FileServerSource | None:
+        """The server that its files are fetched from, if any."""
+        return self.http or self.s3
+
+    @property
     def connection_name(self) -> str | None:
         """The connection of the Implementation that it is read from: a live database, or a server with files."""
-        return self.http.connection if self.http else self.connection
+        return self.server.connection if self.server else self.connection
 
 
 class MigrationTarget(ApiModel):

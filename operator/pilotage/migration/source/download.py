@@ -1,4 +1,4 @@
-"""Files of an HTTP server, fetched whole into a folder while a run is planned.
+"""Files of an HTTP server or an S3 store, fetched whole into a folder while a run is planned.
 
 A download that is cut goes on with a range request, as long as the server vouches by a strong ETag or by Last-Modified
 that the file is still the same one; without either it begins anew. What changed in between is refused: no file is ever
@@ -21,19 +21,28 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
+from pilotage.api.v1alpha1.implementation import ConnectionType
 from pilotage.migration.errors import Halt, Unreachable
+from pilotage.migration.source.signature import DEFAULT_REGION, Keys, signed
 from pilotage.migration.web import hang_up, retry_after
 
 ATTEMPTS: Final = 6
 REDIRECTS: Final = 5
 SOCKET_SECONDS: Final = 60.0
 READ_BYTES: Final = 1 << 18
-HTTP_TYPE: Final = "http"
+# Of a URI: the connection's type, and the scheme of its URL.
+SERVER_SCHEMES: Final = {
+    "https": (ConnectionType.HTTP.value, "https"),
+    "http": (ConnectionType.HTTP.value, "http"),
+    "s3": (ConnectionType.S3.value, "https"),
+    "s3+http": (ConnectionType.S3.value, "http"),
+}
 ALLOWED_VARIABLE: Final = "PILOTAGE_SOURCE_ADDRESSES"
 _VARIABLES: Final = {
     "type": "SOURCE_TYPE",
@@ -41,6 +50,7 @@ _VARIABLES: Final = {
     "user": "SOURCE_USER",
     "password": "SOURCE_PASSWORD",
     "token": "SOURCE_TOKEN",
+    "region": "SOURCE_REGION",
     "ca": "SOURCE_CA",
     "limit": "SOURCE_LIMIT",
 }
@@ -60,22 +70,25 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class FileServer:
     """A server by the URL below which its files are. No message has its password or token in it.
 
-    Networks of this machine, link-local ones and those of clouds' metadata are refused unless they are `allowed`.
-    Raises Halt for a URL that is none, and for credentials that would go over the network in the clear.
+    With a `region` it is a store that speaks S3: the URL ends with the bucket, user and password are its access key and
+    secret key, and requests are signed. Networks of this machine, link-local ones and those of clouds' metadata are
+    refused unless they are `allowed`. Raises Halt for a URL that is none, and for credentials that would go over the
+    network in the clear.
     """
 
     url: str
     user: str = ""
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
+    region: str = ""
     ca: str = field(default="", repr=False)
     allowed: tuple[Network, ...] = ()
 
     def __post_init__(self) -> None:
         found = self.parts
-        if found.scheme == "http" and (self.user or self.token):
+        if found.scheme == "http" and (self.user or self.token) and not self.region:
             raise Halt("ConnectionInvalid", f"the files of {found.hostname} need https: a password is sent to it")
-        if any(not text.isprintable() for text in (self.user, self.password, self.token)):
+        if any(not text.isprintable() for text in (self.user, self.password, self.token, self.region)):
             raise Halt("ConnectionInvalid", f"user, password or token of {found.hostname} has a character of control")
 
     @property
@@ -116,9 +129,16 @@ class FileServer:
             raise
         return connection
 
+    def headers(self, path: str, asked: Mapping[str, str], now: datetime) -> dict[str, str]:
+        """All headers of a request for the path: what is asked, and by what the server knows who asks."""
+        # As signed, and without the port that goes with the scheme.
+        headers = {**asked, "Host": self.parts.netloc.removesuffix(f":{_PORTS[self.parts.scheme]}")}
+        if self.region:
+            return signed(headers, path, Keys(self.user, self.password, self.region), now)
+        return {**headers, **self._authorization}
+
     @property
-    def authorization(self) -> dict[str, str]:
-        """The header by which the server knows who asks."""
+    def _authorization(self) -> dict[str, str]:
         if self.token:
             return {"Authorization": f"Bearer {self.token}"}
         if self.user:
@@ -171,15 +191,17 @@ def _is_plain(path: str) -> bool:
 def use_server_uri(uri: str) -> None:
     """Set the SOURCE_* variables of this process as https://USER:PASSWORD@HOST/FOLDER says. Raises Halt.
 
-    A token and a CA stay in SOURCE_TOKEN and SOURCE_CA. The message never repeats the URI.
+    s3://ACCESSKEY:SECRETKEY@HOST/BUCKET is a store, over TLS, s3+http: one without. Token, CA and region stay in
+    SOURCE_TOKEN, SOURCE_CA and SOURCE_REGION. The message never repeats the URI.
     """
     try:
         found = urlsplit(uri)
     except ValueError:
         raise Halt("ConnectionInvalid", "the source's connection is no https://USER:PASSWORD@HOST/FOLDER") from None
+    kind, scheme = SERVER_SCHEMES.get(found.scheme, ("", ""))
     given = {
-        "type": HTTP_TYPE,
-        "url": found._replace(netloc=found.netloc.rpartition("@")[2]).geturl(),
+        "type": kind,
+        "url": found._replace(scheme=scheme, netloc=found.netloc.rpartition("@")[2]).geturl(),
         "user": unquote(found.username or ""),
         "password": unquote(found.password or ""),
     }
@@ -189,7 +211,7 @@ def use_server_uri(uri: str) -> None:
 def file_server(environment: Mapping[str, str] = os.environ) -> FileServer:
     """The server in the SOURCE_* variables, which the operator sets. Raises Halt."""
     found = {name: environment.get(variable, "") for name, variable in _VARIABLES.items()}
-    if found["type"] != HTTP_TYPE:
+    if found["type"] not in {ConnectionType.HTTP, ConnectionType.S3}:
         message = "the source is files of a server: give --connection NAME=https://… for it, or the variables SOURCE_*"
         raise Halt("ConnectionUnknown", message)
     try:
@@ -197,7 +219,11 @@ def file_server(environment: Mapping[str, str] = os.environ) -> FileServer:
     except ValueError as error:
         raise Halt("ConnectionInvalid", f"{ALLOWED_VARIABLE}: {error}") from error
     # As files end, so do Secrets that were made of them.
-    texts = {name: found[name].strip() for name in ("url", "user", "token")}
+    texts = {name: found[name].strip() for name in ("url", "user", "token", "region")}
+    if found["type"] == ConnectionType.S3:
+        texts |= {"token": "", "region": texts["region"] or DEFAULT_REGION}
+    else:
+        texts["region"] = ""
     return FileServer(**texts, password=found["password"].rstrip("\r\n"), ca=found["ca"], allowed=allowed)
 
 
@@ -361,10 +387,12 @@ class _Download:
             self._begin_anew()
             raise _Again("does not go on where the file was cut")
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            text = f"{where}: check user, password or token in the connection's Secret, and what they may read"
+            text = f"{where}: check user and password, token or keys in the connection's Secret, and what they may read"
             raise Halt("SourceForbidden", text)
         if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-            raise Halt("SourceMissing", f"{where}: check the connection's url, source.http.path and from.file")
+            raise Halt(
+                "SourceMissing", f"{where}: check the connection's url, source.http.path (or s3.path) and from.file"
+            )
         if status != HTTPStatus.OK and not (asked_range and status == HTTPStatus.PARTIAL_CONTENT):
             raise Halt("SourceRefused", where)
         packing = answer.headers.get("content-encoding", "identity").lower()
@@ -379,7 +407,7 @@ class _Download:
     def _too_large(self, size: int) -> Halt:
         return Halt(
             "SourceTooLarge",
-            f"{self._name} has {size} bytes or more, there is room for {self._room}: raise source.http.scratch "
+            f"{self._name} has {size} bytes or more, there is room for {self._room}: raise the source's scratch "
             "(without a cluster: free some of the disk of TMPDIR)",
         )
 
@@ -395,7 +423,7 @@ def _asked(server: FileServer, path: str, headers: Mapping[str, str]) -> Iterato
         watch = threading.Timer(SOCKET_SECONDS, hang_up, (connection.sock,))
         watch.start()
         try:
-            connection.request("GET", path, headers={**headers, **server.authorization})
+            connection.request("GET", path, headers=server.headers(path, headers, datetime.now(UTC)))
             answer = connection.getresponse()
             watch.cancel()
             if answer.status not in _REDIRECTIONS:
