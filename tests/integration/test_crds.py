@@ -254,7 +254,19 @@ REFUSED = {
     "two modules of one name": (implementation("erp", module("core"), module("core")), "uplicate"),
     "no modules": (implementation(modules=[]), "spec.modules"),
     "a duration without a unit": (implementation("erp", module("core", timeout="10")), "timeout"),
-    "no source of a metric": (check(metrics=[metric(source={})]), "give exactly one source: kubernetes, http or sql"),
+    "no source of a metric": (check(metrics=[metric(source={})]), "give exactly one source: kubernetes, http, sql"),
+    "a service without its port": (
+        check(metrics=[metric(source={"http": {"service": "web"}})]),
+        "give service and port, or endpoint",
+    ),
+    "a service and an endpoint": (
+        check(metrics=[metric(source={"http": {"service": "web", "port": 80, "endpoint": "portal"}})]),
+        "give service and port, or endpoint",
+    ),
+    "an address instead of an endpoint": (
+        check(metrics=[metric(source={"prometheus": {"endpoint": "http://10.0.0.1", "query": "up"}})]),
+        "spec.metrics[0].source.prometheus.endpoint",
+    ),
     "two targets of a metric": (
         check(metrics=[metric(target={"atLeast": "1", "atMost": "2"})]),
         "give exactly one target: atLeast, atMost or equals",
