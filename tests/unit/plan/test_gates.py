@@ -15,7 +15,7 @@ from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResu
 from pilotage.api.v1alpha1.signoff import SignOffSpec
 from pilotage.plan.facts import ImplementationFacts, SignOffFacts
 from pilotage.plan.implementation import Decision, decide
-from tests.support.builders import NOW, a_check, a_migration, a_module, absent, an_implementation, facts, running
+from tests.support.builders import NOW, a_migration, a_module, absent, an_implementation, facts, running
 
 PEOPLE = [
     {"id": "wang", "role": "CustomerLead", "name": "王强", "subject": "wang@huasheng"},
@@ -427,14 +427,9 @@ def test_an_approval_never_survives_a_changed_digest(inputs: dict[str, str]) -> 
 
 
 def test_an_approval_that_was_not_used_in_time_is_given_again_by_all() -> None:
-    seen, decision = settled(a_project(a_module("core", checks=["late"])))
-    seen = replace(seen, checks={"late": a_check("late", "FinalAccepted")}, body={**seen.body, "status": {}})
-    closed = {
-        "windows": [{"name": "w", "kind": "Allow", "start": "2026-11-23T00:00:00Z", "end": "2026-11-23T00:00:01Z"}]
-    }
-    never = {**seen.body, "spec": {**seen.body["spec"], "schedule": closed}}
+    past = {"name": "w", "kind": "Allow", "start": "2026-11-23T00:00:00Z", "end": "2026-11-23T00:00:01Z"}
     waived = {"waives": ["wave 1: no window within 72h"], "reason": "-", "expires": "2027-12-31T00:00:00Z"}
-    seen, decision = settled(replace(seen, body=never))
+    seen, decision = settled(a_project(schedule={"windows": [past]}))
     gate = the_gate(decision)
     assert gate["blockers"] == ["wave 1: no window within 72h"]
     first = [a_sign_off(gate, "wang", "Waive", **waived), a_sign_off(gate, "wang"), a_sign_off(gate, "li")]
