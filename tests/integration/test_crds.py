@@ -254,7 +254,10 @@ REFUSED = {
     "two modules of one name": (implementation("erp", module("core"), module("core")), "uplicate"),
     "no modules": (implementation(modules=[]), "spec.modules"),
     "a duration without a unit": (implementation("erp", module("core", timeout="10")), "timeout"),
-    "no source of a metric": (check(metrics=[metric(source={})]), "give exactly one source: kubernetes, http, sql"),
+    "no source of a metric": (
+        check(metrics=[metric(source={})]),
+        "give exactly one source: kubernetes, http, sql, prometheus, migration or attestation",
+    ),
     "a service without its port": (
         check(metrics=[metric(source={"http": {"service": "web"}})]),
         "give service and port, or endpoint",

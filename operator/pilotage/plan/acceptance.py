@@ -76,12 +76,13 @@ def decide(
     spec, before = seen.spec, seen.previous
     tracks = []
     begun = begin_round(seen)
-    keep = days_kept(len(begun))
+    keep = days_kept(len(begun), len(spec.metrics))
+    events = frozenset(((seen.implementation or {}).get("status") or {}).get("businessEvents") or ())
     for track in begun:
         status = track.status
         if status.subject:
             mine = {metric: found for (module, metric), found in samples.items() if module == status.name}
-            status = advance(spec, status, mine, seen.now, keep)
+            status = advance(spec, status, mine, seen.now, keep_days=keep, events=events)
         tracks.append(Track(status, track.release))
     modules = [track.status for track in tracks]
     standing = _standing(seen, modules)

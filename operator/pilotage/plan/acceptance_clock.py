@@ -23,7 +23,7 @@ from pilotage.plan.conditions import parse_timestamp, shorten, timestamp
 
 ZERO = timedelta()
 SHORTEST_INTERVAL = timedelta(seconds=1)
-MAX_PAUSE = 200
+MAX_PAUSE = 120
 
 
 def format_duration(length: timedelta) -> str:

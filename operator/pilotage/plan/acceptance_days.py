@@ -27,9 +27,10 @@ class Round:
     breaches: int
 
 
-def days_kept(modules: int) -> int:
-    """How many days of each module a check's status has room for."""
-    return max(1, min(MAX_DAYS, MAX_DAYS_OF_CHECK // max(1, modules)))
+def days_kept(modules: int, metrics: int) -> int:
+    """How many days of each module a check's status has room for beside its metrics."""
+    room = MAX_DAYS_OF_CHECK - 3 * modules * metrics // 2
+    return max(1, min(MAX_DAYS, room // max(1, modules)))
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -37,8 +37,8 @@ from pilotage.plan.acceptance_days import NO_DATA_DAYS, Round, next_midnight, re
 from pilotage.plan.acceptance_sample import Outcome, Sample, describe_target, judge
 from pilotage.plan.conditions import parse_timestamp, shorten
 
-MAX_NOTE = 120
-MAX_MESSAGE = 300
+MAX_NOTE = 110
+MAX_MESSAGE = 240
 
 STATES = {
     Outcome.VALUE: MetricState.GOOD,
@@ -124,9 +124,14 @@ def advance(
     track: ModuleCheckStatus,
     samples: Mapping[str, Sample],
     now: datetime,
+    *,
     keep_days: int = MAX_DAYS,
+    events: frozenset[str] = frozenset(),
 ) -> ModuleCheckStatus:
-    """The module's track after the samples of one round, by metric name. A concluded track stays as it is."""
+    """The module's track after the samples of one round, by metric name. A concluded track stays as it is.
+
+    `events` are the business events that were attested.
+    """
     if track.concluded:
         return track
     known = {metric.name: metric for metric in track.metrics}
@@ -148,7 +153,7 @@ def advance(
         after = _keep_day(
             spec, track, track.model_copy(update={"clock": clock, "metrics": metrics}), taken, now, keep_days
         )
-    return _conclude(spec, after, taken, now)
+    return _conclude(spec, after, taken, events, now)
 
 
 def _keep_day(
@@ -184,12 +189,13 @@ def _measured_span(
 
 
 def _conclude(
-    spec: AcceptanceCheckSpec, track: ModuleCheckStatus, taken: frozenset[str], now: datetime
+    spec: AcceptanceCheckSpec, track: ModuleCheckStatus, taken: frozenset[str], events: frozenset[str], now: datetime
 ) -> ModuleCheckStatus:
     if ended := _ended(spec, track, taken):
         phase, message = ended
         return track.model_copy(update={"phase": phase, "concluded": True, "message": shorten(message, MAX_MESSAGE)})
-    if not _open_points(spec, track):
+    # An event that is attested between two samples waits for the next: the newest ones may be long past.
+    if taken and not _open_points(spec, track, events):
         message = f"{len(spec.metrics)} metrics met their targets"
         if track.clock is not None:
             message += f" for {format_total(track.clock)}"
@@ -198,7 +204,7 @@ def _conclude(
             message = f"on condition: {'; '.join(conditions)}"
         phase = CheckPhase.CONDITIONALLY_PASSED if conditions else CheckPhase.PASSED
         return track.model_copy(update={"phase": phase, "concluded": True, "message": shorten(message, MAX_MESSAGE)})
-    phase, message = _standing(spec, track)
+    phase, message = _standing(spec, track, events)
     if spec.deadline and track.since and now - parse_timestamp(track.since) >= parse_duration(spec.deadline):
         message = shorten(f"not passed within {spec.deadline}: {message}", MAX_MESSAGE)
         return track.model_copy(update={"phase": CheckPhase.FAILED, "concluded": True, "message": message})
@@ -249,7 +255,7 @@ def _is_met(spec: AcceptanceCheckSpec, metric: Metric, found: MetricStatus) -> b
     return found.state is MetricState.GOOD and found.samples >= metric.min_samples
 
 
-def _open_points(spec: AcceptanceCheckSpec, track: ModuleCheckStatus) -> list[str]:
+def _open_points(spec: AcceptanceCheckSpec, track: ModuleCheckStatus, events: frozenset[str]) -> list[str]:
     points = [
         f"metric {found.name}: {found.samples} of {metric.min_samples} good samples"
         for metric, found in zip(spec.metrics, track.metrics, strict=True)
@@ -257,10 +263,12 @@ def _open_points(spec: AcceptanceCheckSpec, track: ModuleCheckStatus) -> list[st
     ]
     if track.clock and parse_duration(track.clock.accumulated) < required_of(track.clock):
         points.insert(0, f"stable run: {track.clock.accumulated} of {format_total(track.clock)}")
+    wanted = spec.stable_run.required_events if spec.stable_run else []
+    points.extend(f"business event {event} is not attested yet" for event in wanted if event not in events)
     return points
 
 
-def _standing(spec: AcceptanceCheckSpec, track: ModuleCheckStatus) -> tuple[CheckPhase, str]:
+def _standing(spec: AcceptanceCheckSpec, track: ModuleCheckStatus, events: frozenset[str]) -> tuple[CheckPhase, str]:
     """The phase by the newest samples: a miss before an error before a lack of data."""
     order = (
         (MetricState.BREACHED, CheckPhase.FAILED),
@@ -275,7 +283,7 @@ def _standing(spec: AcceptanceCheckSpec, track: ModuleCheckStatus) -> tuple[Chec
         ]
         if notes:
             return phase, shorten("; ".join(notes), MAX_MESSAGE)
-    points = _open_points(spec, track)
+    points = _open_points(spec, track, events)
     if track.clock and track.clock.paused_reason:
         points.append(f"paused: {track.clock.paused_reason}")
     return CheckPhase.OBSERVING, shorten("; ".join(points), MAX_MESSAGE)

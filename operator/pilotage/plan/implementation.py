@@ -397,6 +397,7 @@ def _status(
         training=list(attested.training),
         tests=tests_status(attested),
         defects=attested.defects,
+        business_events=list(attested.events[:100]),
         issues=issues_column(attested),
         unheeded=list(attested.unheeded),
         last_handled_retry_at=annotations.get(RETRY_AT),

@@ -19,8 +19,9 @@ from pilotage.api.v1alpha1.implementation import ConnectionType
 from pilotage.evidence.http import HttpEvidence
 from pilotage.evidence.kubernetes import measure_availability, measure_restarts
 from pilotage.evidence.prometheus import PrometheusEvidence
+from pilotage.evidence.records import measure_attested, measure_migration
 from pilotage.evidence.sql import ProbeRound, ProbeSetting, connection_of, measure_sql, retire
-from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS
+from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS, MIGRATION_JOBS
 from pilotage.kube.store import Key
 from pilotage.plan.acceptance import CheckDecision, decide, refuse
 from pilotage.plan.acceptance_sample import Sample
@@ -129,7 +130,12 @@ async def _measure(
         async with gate:
             return await work
 
-    asked = [*_kubernetes(context, setting, due), *_http(context, setting, due), *_prometheus(context, setting, due)]
+    asked = [
+        *_kubernetes(context, setting, due),
+        *_http(context, setting, due),
+        *_prometheus(context, setting, due),
+        *_records(setting, seen, due),
+    ]
     found, probes = await asyncio.gather(
         asyncio.gather(*(bounded(work) for _, work in asked)),
         asyncio.gather(*(bounded(work) for work in _sql(setting, seen, due))),
@@ -175,6 +181,16 @@ def _prometheus(context: Context, setting: ProbeSetting, due: Iterable[Measureme
     for places, metric in _by_metric(due):
         if source := metric.source.prometheus:
             yield places, evidence.measure(setting.namespace, source, metric.target, setting.now)
+
+
+def _records(setting: ProbeSetting, seen: CheckObservation, due: Iterable[Measurement]) -> Iterator[Asked]:
+    """What other objects report, as the store has them."""
+    for places, metric in _by_metric(due):
+        if source := metric.source.migration:
+            body = setting.store.get(MIGRATION_JOBS, setting.namespace, source.name)
+            yield places, _at_once(measure_migration(body, source, seen.spec.implementation_ref.name))
+        elif (stated := metric.source.attestation) and seen.implementation:
+            yield places, _at_once(measure_attested(seen.implementation, stated))
 
 
 def _by_metric(due: Iterable[Measurement]) -> Iterator[tuple[list[tuple[str, str]], Metric]]:

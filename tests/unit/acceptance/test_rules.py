@@ -254,6 +254,35 @@ def test_rule_9_too_few_samples_are_no_pass():
     assert not story.verdict().passed
 
 
+def attested(*events):
+    project = implementation(reached="Live")
+    project["status"]["businessEvents"] = list(events)
+    return project
+
+
+def test_rule_10_the_clock_may_be_full_and_a_business_event_still_missing():
+    story = stable_run(requiredEvents=["month-end-close", "first-payroll"]).hear(*[GOOD] * 8)
+    assert clock(story)["accumulated"] == "1m10s"
+    assert "business event month-end-close is not attested yet" in story.verdict().message
+    story.project = attested("month-end-close")
+    assert not story.hear(GOOD).verdict().passed
+    story.project = attested("month-end-close", "first-payroll")
+    assert story.hear(GOOD).verdict().passed
+
+
+def test_rule_10_an_event_opens_nothing_without_a_new_sample():
+    story = stable_run(requiredEvents=["stocktake"]).hear(*[GOOD] * 8)
+    story.project = attested("stocktake")
+    assert not story.look().verdict().passed
+    assert not story.hear(BAD).verdict().passed
+
+
+def test_rule_10_an_event_is_no_substitute_for_time():
+    story = stable_run(requiredEvents=["stocktake"])
+    story.project = attested("stocktake")
+    assert not story.hear(*[GOOD] * 6).verdict().passed
+
+
 def test_rule_11_targets_and_consequences_are_part_of_what_is_agreed():
     body = check(gate="StableRunComplete", stableRun={"required": "30d"})
     for field, value in (("onBreach", "Record"), ("severity", "Minor"), ("target", {"atLeast": "0"})):
@@ -304,6 +333,14 @@ def test_rule_13_after_a_restart_of_the_run_older_conditions_are_gone():
     assert story.body["status"]["phase"] == "Passed"
 
 
+def test_rule_14_time_alone_opens_nothing():
+    story = stable_run().hear(GOOD)
+    for _ in range(100):
+        story.now += DAY
+        assert not story.look().verdict().passed
+    assert clock(story)["accumulated"] == "0s"
+
+
 def test_a_time_zone_that_does_not_exist_is_refused_with_its_name():
     with pytest.raises(ValueError, match="'Asia/Peking' is not a time zone"):
         AcceptanceCheckSpec.model_validate(
@@ -328,6 +365,19 @@ def test_three_months_of_samples_are_decided_in_moments_and_stay_small():
     assert len(story.track["days"]) == 91
     assert "2028-02-29" in {day["date"] for day in story.track["days"]}
     assert len(json.dumps(story.body["status"])) < 16 * 1024
+
+
+def test_the_largest_status_stays_small_with_all_its_days():
+    names = [f"m{number}-" + "x" * 55 for number in range(20)]
+    metrics = [metric(f"n{number}-" + "y" * 55, interval="12h") for number in range(8)]
+    story = stable_run(*metrics, required="90d")
+    story.project = implementation(*[module(name, reached="Live") for name in names])
+    for sample in [GOOD, GOOD, *[GOOD, Sample.error("错" * 5000)] * 6]:
+        samples = {(name, found["name"]): sample for name in names for found in metrics}
+        story.body = {**story.body, "status": decide(story.seen(), samples).status}
+        story.now += timedelta(hours=12)
+    assert 1 < len(story.track["days"]) < 8
+    assert len(json.dumps(story.body["status"], ensure_ascii=False).encode()) < 128 * 1024
 
 
 def test_the_projected_end_is_when_it_passes_if_all_goes_well():

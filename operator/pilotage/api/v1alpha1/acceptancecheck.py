@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 
+from pilotage.api.v1alpha1.attestation import DefectSeverity
 from pilotage.api.v1alpha1.common import (
     ApiModel,
     Conditions,
@@ -15,6 +16,7 @@ from pilotage.api.v1alpha1.common import (
     DnsLabel,
     Duration,
     LocalReference,
+    ObjectName,
     Text,
     Timestamp,
     Title,
@@ -107,14 +109,53 @@ class SqlSource(ApiModel):
     query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
 
 
+class MigrationMeasure(StrEnum):
+    """What is read of a migration's Final run: 1 or 0, rows, or checks."""
+
+    BALANCED = "Balanced"
+    QUARANTINED = "Quarantined"
+    FAILED_CHECKS = "FailedChecks"
+
+
+class MigrationResultSource(ApiModel):
+    """What the Final run of a MigrationJob of the same Implementation came to."""
+
+    name: ObjectName
+    measure: MigrationMeasure
+
+
+class AttestationMeasure(StrEnum):
+    """What is counted of the attestations that the Implementation heeds."""
+
+    OPEN_DEFECTS = "OpenDefects"
+    TESTS_NOT_PASSED = "TestsNotPassed"
+    UNTRAINED = "Untrained"
+
+
+class AttestationSource(ApiModel):
+    """A number that people and other systems attest."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            ("!has(self.severity) || self.measure == 'OpenDefects'", "severity goes with OpenDefects")
+        )
+    }
+
+    measure: AttestationMeasure
+    severity: DefectSeverity | None = Field(default=None, description="this one and worse; default: all")
+
+
+SOURCES = ("kubernetes", "http", "sql", "prometheus", "migration", "attestation")
+
+
 class Source(ApiModel):
-    """Where a value comes from: exactly one of `kubernetes`, `http`, `sql` and `prometheus`."""
+    """Where a value comes from: exactly one of these."""
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": validations(
             (
-                "[has(self.kubernetes), has(self.http), has(self.sql), has(self.prometheus)].filter(x, x).size() == 1",
-                "give exactly one source: kubernetes, http, sql or prometheus",
+                f"[{', '.join(f'has(self.{name})' for name in SOURCES)}].filter(x, x).size() == 1",
+                f"give exactly one source: {', '.join(SOURCES[:-1])} or {SOURCES[-1]}",
             )
         )
     }
@@ -123,6 +164,8 @@ class Source(ApiModel):
     http: HttpSource | None = None
     sql: SqlSource | None = None
     prometheus: PrometheusSource | None = None
+    migration: MigrationResultSource | None = None
+    attestation: AttestationSource | None = None
 
 
 class Target(ApiModel):
@@ -204,6 +247,9 @@ class Metric(ApiModel):
         return self.on_breach or DEFAULT_ON_BREACH[self.severity]
 
 
+EventName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
 class RestartAt(StrEnum):
     """When a stable run that begins anew begins."""
 
@@ -239,6 +285,14 @@ class StableRun(ApiModel):
         description="a new release in mid-run keeps the clock, and at least this much is still to come after it. "
         "Default: a new release begins anew",
     )
+    required_events: Annotated[
+        list[EventName],
+        Field(
+            max_length=20,
+            json_schema_extra=list_set(),
+            description="business events that must be attested as passed, such as month-end-close",
+        ),
+    ] = []
 
 
 class AcceptanceCheckSpec(ApiModel):

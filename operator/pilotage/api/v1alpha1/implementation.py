@@ -26,6 +26,7 @@ from pilotage.api.v1alpha1.common import (
 )
 from pilotage.api.v1alpha1.project import (
     MAX_GATES,
+    CaseName,
     Contact,
     DefectsStatus,
     GateSpec,
@@ -479,6 +480,9 @@ class ImplementationStatus(ApiModel):
     training: Annotated[list[TrainingStatus], Field(max_length=32, json_schema_extra=list_map("role"))] = []
     tests: UserTestsStatus | None = None
     defects: DefectsStatus | None = None
+    business_events: Annotated[
+        list[CaseName], Field(max_length=100, json_schema_extra=list_set(), description="attested as passed")
+    ] = []
     issues: Annotated[str, Field(max_length=40, description="open defects of S1/S2")] | None = None
     unheeded: Annotated[list[UnheededAttestation], Field(max_length=20, json_schema_extra=list_map("name"))] = Field(
         default=[], description="Attestations that change nothing; the newest of them"
