@@ -125,7 +125,7 @@ def decide(facts: ImplementationFacts) -> Decision:
     }
     scope = assess_scope(spec, facts.body["metadata"].get("uid", ""), checks)
     attested = assess_attestations(spec, facts)
-    project = Project(spec, facts, waves, histories, scope, attested, checks, previous.gates)
+    project = Project(spec, facts, waves, histories, scope, attested, openings, checks, previous.gates)
     gates = decide_gates(project)
     environment = environment_gate(project)
     facts = replace(facts, assessment=judged_assessment(project, environment))

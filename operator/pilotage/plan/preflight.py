@@ -284,8 +284,8 @@ def allows(rules: Iterable[Mapping[str, Any]], verb: str, group: str, resource: 
 def _connection(probe: ConnectionProbe) -> AssessmentCheck:
     name = f"connection-{probe.name}"
     if probe.reachable:
-        return _passed(name, "the database answers")
+        return _passed(name, "it answers")
     if probe.reachable is None:
         return _unknown(name, probe.message or "the probe has not answered yet")
-    remedy = "check host, port, user and password in the connection's Secret, and that the network lets pods through"
+    remedy = "check address, user and password in the connection's Secret, and that the network lets pods through"
     return _failed(name, probe.message, remedy)

@@ -18,6 +18,7 @@ class Settings:
     service_account: str = "pilotage"
     engine_image: str = "localhost/pilotage/engine:dev"
     image_pull_policy: str = "IfNotPresent"
+    source_addresses: str = ""
     scratch: Path = Path("/tmp/pilotage")  # noqa: S108 (the image mounts an emptyDir there)
     helm: str = "helm"
     workers: int = 8

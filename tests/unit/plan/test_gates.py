@@ -441,6 +441,35 @@ def test_an_approval_never_survives_a_changed_digest(inputs: dict[str, str]) -> 
     assert ("Live" in states(after).values() or "Accepted" in states(after).values()) == same
 
 
+def test_an_approval_that_was_not_used_in_time_is_given_again_by_all() -> None:
+    past = {"name": "w", "kind": "Allow", "start": "2026-11-23T00:00:00Z", "end": "2026-11-23T00:00:01Z"}
+    waived = {"waives": ["wave 1: no window within 72h"], "reason": "-", "expires": "2027-12-31T00:00:00Z"}
+    seen, decision = settled(a_project(schedule={"windows": [past]}))
+    gate = the_gate(decision)
+    assert gate["blockers"] == ["wave 1: no window within 72h"]
+    first = [a_sign_off(gate, "wang", "Waive", **waived), a_sign_off(gate, "wang"), a_sign_off(gate, "li")]
+    seen, decision = settled(signed(seen, first))
+    assert the_gate(decision)["state"] == "Waived"
+    late = NOW + timedelta(hours=73)
+    seen, decision = settled(replace(seen, now=late))
+    gate = the_gate(decision)
+    assert (gate["state"], gate["missing"]) == ("Expired", ["CustomerLead", "ProjectManager"])
+    seen, decision = settled(signed(seen, [a_sign_off(gate, "wang", at=late)]))
+    assert the_gate(decision)["missing"] == ["ProjectManager"]
+    _, decision = settled(signed(seen, [a_sign_off(gate, "li", at=late)]))
+    assert the_gate(decision)["state"] == "Waived"
+
+
+def test_nobody_is_asked_so_early_that_the_approval_runs_out_before_the_window_opens() -> None:
+    opens = NOW + timedelta(days=10)
+    window = {"name": "w", "kind": "Allow", "start": opens.isoformat(), "end": (opens + timedelta(days=1)).isoformat()}
+    seen, decision = settled(a_project(schedule={"windows": [window]}))
+    assert the_gate(decision)["state"] == "NotReady"
+    assert decision.again == timedelta(days=7)
+    _, decision = settled(replace(seen, now=NOW + timedelta(days=7)))
+    assert the_gate(decision)["state"] == "Open"
+
+
 SHORT = AssessmentCheck(
     name="memory", result=AssessmentResult.FAIL, strict=False, message="8 GiB, 9 GiB needed", remedy="add nodes"
 )

@@ -82,10 +82,33 @@ class ConnectionType(StrEnum):
 
     POSTGRESQL = "postgresql"
     MYSQL = "mysql"
+    HTTP = "http"
+    S3 = "s3"
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The keys that a Secret of this type must have."""
+        match self:
+            case ConnectionType.HTTP:
+                return ("url",)
+            case ConnectionType.S3:
+                return ("url", "accessKey", "secretKey")
+            case _:
+                return ("host", "port", "database", "username", "password")
+
+    @property
+    def serves_files(self) -> bool:
+        """Whether it reaches files, and no database."""
+        return self in {ConnectionType.HTTP, ConnectionType.S3}
 
 
 class Connection(ApiModel):
-    """A database that the project uses, named once; its Secret holds host, port, database, username and password."""
+    """A database or file server that the project uses, named once.
+
+    The Secret of a database holds host, port, database, username and password. That of an http server holds url, and
+    where they are needed username and password or token, and ca (PEM); that of an s3 store url (with the bucket),
+    accessKey and secretKey, and where they are needed region and ca.
+    """
 
     name: DnsLabel
     type: ConnectionType
