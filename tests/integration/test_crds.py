@@ -254,7 +254,19 @@ REFUSED = {
     "two modules of one name": (implementation("erp", module("core"), module("core")), "uplicate"),
     "no modules": (implementation(modules=[]), "spec.modules"),
     "a duration without a unit": (implementation("erp", module("core", timeout="10")), "timeout"),
-    "no source of a metric": (check(metrics=[metric(source={})]), "give exactly one source: kubernetes, http or sql"),
+    "no source of a metric": (check(metrics=[metric(source={})]), "give exactly one source: kubernetes, http, sql"),
+    "a service without its port": (
+        check(metrics=[metric(source={"http": {"service": "web"}})]),
+        "give service and port, or endpoint",
+    ),
+    "a service and an endpoint": (
+        check(metrics=[metric(source={"http": {"service": "web", "port": 80, "endpoint": "portal"}})]),
+        "give service and port, or endpoint",
+    ),
+    "an address instead of an endpoint": (
+        check(metrics=[metric(source={"prometheus": {"endpoint": "http://10.0.0.1", "query": "up"}})]),
+        "spec.metrics[0].source.prometheus.endpoint",
+    ),
     "two targets of a metric": (
         check(metrics=[metric(target={"atLeast": "1", "atMost": "2"})]),
         "give exactly one target: atLeast, atMost or equals",
@@ -345,6 +357,10 @@ REFUSED = {
     "a waiver that never expires": (
         sign_off(decision="Waive", reason="-", waives=["module core: not ready"]),
         "a Waive needs a reason and the time when it expires",
+    ),
+    "a decision about what is measured": (
+        implementation("erp", module("core"), gates=[{"name": "EnvironmentReady"}]),
+        "EnvironmentReady is measured: waive single checks by a SignOff",
     ),
     "a rollback of nothing": (
         sign_off(decision="RollBack", reason="-"),

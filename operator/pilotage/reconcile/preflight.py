@@ -41,6 +41,10 @@ async def assess_environment(
         storage_classes=inputs.cluster.storage_classes,
         rules=inputs.rules,
         manifests=inputs.manifests,
+        ingress_classes=inputs.cluster.ingress_classes,
+        default_storage_class=inputs.cluster.default_storage_class,
+        quotas=inputs.place.quotas if inputs.place else None,
+        pod_security=inputs.place.pod_security if inputs.place else "",
         probes=probes,
     )
     waiting = [probe.name for probe in probes if probe.reachable is None]

@@ -131,6 +131,8 @@ class EnvironmentExpectations(ApiModel):
     cpu: Annotated[Quantity, Field(description="allocatable processors of all nodes together")] | None = None
     memory: Annotated[Quantity, Field(description="allocatable memory of all nodes together")] | None = None
     storage_class: ObjectName | None = None
+    ingress_class: ObjectName | None = None
+    arch: Annotated[str, Field(max_length=20, pattern=r"^[a-z0-9]+$", description="of every node: amd64")] | None = None
 
 
 class Environment(ApiModel):
@@ -401,13 +403,34 @@ class AssessmentResult(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class Remedy(StrEnum):
+    """What can be done about something that is missing."""
+
+    RESIZE = "Resize"
+    UPGRADE_IN_STAGES = "UpgradeInStages"
+    ADD_MIDDLEWARE = "AddMiddleware"
+    HOST_IN_CLOUD = "HostInCloud"
+    REDUCE_SCOPE = "ReduceScope"
+    CUSTOMER_ACTION = "CustomerAction"
+
+
 class AssessmentCheck(ApiModel):
-    """One thing that the preflight looked at."""
+    """One thing that the preflight looked at. What is not strict may be waived at the gate EnvironmentReady."""
 
     name: Annotated[str, Field(max_length=100)]
     result: AssessmentResult
+    strict: bool = True
+    waived: bool = False
     message: Text
     remedy: Text | None = None
+    remedies: Annotated[list[Remedy], Field(max_length=6, json_schema_extra=list_set())] = Field(
+        default=[], description="ways out, the nearest first"
+    )
+
+    @property
+    def holds(self) -> bool:
+        """Whether it keeps the rollout from going on."""
+        return self.result is AssessmentResult.FAIL and not self.waived
 
 
 class Assessment(ApiModel):
