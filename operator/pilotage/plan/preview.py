@@ -104,7 +104,8 @@ def _pass_time(world: World) -> Iterator[str]:
 
 def _sign(world: World, gate: GateStatus) -> Iterator[str]:
     for role in gate.missing:
-        if contact := world.contact(role):
+        contact = world.contact(role)
+        if contact and world.may_sign(gate, contact):
             world.sign(gate, contact)
             yield f"{contact.name} ({role}) signs gate {describe(gate)}"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from pilotage.api.v1alpha1.attestation import AttestationSpec, AttestationType
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult, ImplementationSpec, ModuleState
 from pilotage.api.v1alpha1.project import Contact, ContactRole, GateStatus
-from pilotage.api.v1alpha1.signoff import SignOffDecision, SignOffSpec
+from pilotage.api.v1alpha1.signoff import Evidence, SignOffDecision, SignOffSpec
 from pilotage.plan.attested import VENDOR
 from pilotage.plan.delivery import ReleaseFacts, Revision
 from pilotage.plan.facts import (
@@ -22,10 +22,13 @@ from pilotage.plan.facts import (
     ModuleFacts,
     SignOffFacts,
 )
+from pilotage.plan.gates import ASKING, describe
 from pilotage.plan.health import Health
 from pilotage.plan.module import release_name
 from pilotage.plan.related import check_facts, migration_facts
 from pilotage.plan.sign_off import Words, sign_off
+
+PAPER: Final = Evidence(url="https://files.example/signed.pdf", sha256="sha256:" + 64 * "0")
 
 
 @dataclass
@@ -104,10 +107,24 @@ class World:
         """The first person of that role."""
         return next((found for found in self.spec.contacts if found.role is role), None)
 
+    def may_sign(self, gate: GateStatus, contact: Contact) -> bool:
+        """Whether it would make a difference: what did not count once does not count by being said again."""
+        return all(found.by != contact.id or found.counts for found in gate.decisions)
+
     def sign(self, gate: GateStatus, contact: Contact) -> None:
-        """That person approves the gate."""
-        recorder = contact.subject or contact.id
-        made = sign_off(self.body, gate, contact.id, recorder, SignOffDecision.APPROVE, Words())
+        """That person approves the gate; on paper, recorded by a user, an engineer first, where the person is none."""
+        others = sorted(self.spec.contacts, key=lambda found: found.role is not ContactRole.ENGINEER)
+        users = [found.subject for found in others if found.subject]
+        on_paper = not contact.subject and bool(users)
+        recorder = users[0] if on_paper else contact.subject
+        made = sign_off(
+            self.body,
+            gate,
+            contact.id,
+            recorder or contact.id,
+            SignOffDecision.APPROVE,
+            Words(evidence=[PAPER] if on_paper else []),
+        )
         name = f"preview-{len(self.sign_offs)}"
         self.sign_offs.append(SignOffFacts(name, name, self.now, SignOffSpec.model_validate(made["spec"])))
 
@@ -144,6 +161,10 @@ class World:
             if module["state"] != ModuleState.ACCEPTED:
                 why = module.get("message") or module.get("reason") or "waits"
                 yield f"module {module['name']} stays {module['state']}: {why}"
+        for gate in self.gates:
+            for found in gate.decisions if gate.state in ASKING else ():
+                if not found.counts:
+                    yield f"the sign-off of {found.by} at gate {describe(gate)} does not count: {found.note}"
 
 
 def begin(
