@@ -15,7 +15,7 @@ from pilotage.api.v1alpha1.project import GateName, Profile
 from pilotage.cli.attesting import attest
 from pilotage.cli.decision import Refusal
 from pilotage.cli.looking import portfolio, status, watch
-from pilotage.cli.offline import import_, init, plan, simulate
+from pilotage.cli.offline import explain, import_, init, plan, simulate
 from pilotage.cli.session import Session
 from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, waive
 from pilotage.cli.words import LANGUAGES, Language, language
@@ -145,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--name", metavar="IMPLEMENTATION", help="where the files have several")
     add(plan, files).set_defaults(offline=True)
     _simulate_options(add(simulate, files))
+    explained = add(explain)
+    explained.set_defaults(offline=True)
+    explained.add_argument("name", nargs="?", metavar="GATE|STATE|REASON", help="default: lists them")
     listed = add(portfolio)
     listed.add_argument("--contexts", type=lambda text: text.split(","), default=[], metavar="A,B")
     listed.add_argument("files", nargs="*", type=Path, metavar="FILE", help="kubectl get implementations -A -o yaml")

@@ -14,10 +14,11 @@ import yaml
 from pilotage.api.v1alpha1.project import Profile
 from pilotage.cli.decision import Refusal
 from pilotage.cli.files import MODELS, documents, exported, mistakes, read_sheet, validate
+from pilotage.cli.glossary import explained, names
 from pilotage.cli.opening import Opening, manifests, parse_contact, parse_module
 from pilotage.cli.requirements import requirements_of
 from pilotage.cli.session import Session
-from pilotage.cli.show import played
+from pilotage.cli.show import glossary_entries, played
 from pilotage.cli.timeline import timeline
 from pilotage.plan import simulation
 from pilotage.plan.assumptions import Assumptions
@@ -101,6 +102,18 @@ def _project(session: Session) -> tuple[dict[str, Any], list[dict[str, Any]], li
         names = ", ".join(str(body["metadata"]["name"]) for body in given["Implementation"]) or "none"
         raise Refusal(f"one Implementation is played; these files have {names}: choose with --name")
     return wanted[0], given["MigrationJob"], given["AcceptanceCheck"]
+
+
+async def explain(session: Session) -> None:
+    """Explain a gate, a state or a reason: what it means, who acts, and what opens it."""
+    name, say = session.arguments.name, session.say
+    if name is None:
+        known = names()
+        session.answer(known, lambda: "\n".join(f"{say(kind)}: {', '.join(found)}" for kind, found in known.items()))
+        return
+    if not (found := list(explained(name, say))):
+        raise Refusal(f"{name!r} is no gate, state or reason; pilotage explain lists them")
+    session.answer(found, lambda: glossary_entries(found, say))
 
 
 async def init(session: Session) -> None:
