@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e2e.cluster.places import REPOSITORY
 from pilotage.plan import simulation
 from pilotage.plan.assumptions import Assumptions, WorkingTime, parse_failure
 from pilotage.plan.preview import preview
@@ -163,6 +165,23 @@ def test_what_a_plan_accepts_a_simulation_without_failures_accepts_and_nothing_e
     body = an_implementation(*modules, contacts=PEOPLE, **({"profile": profile} if profile else {}))
     checks = [a_run("3d")]
     assert (play(body, checks=checks).accepted is None) == bool(preview(body, [], checks, MONDAY).held)
+
+
+@pytest.mark.parametrize(("example", "days"), [("light", 0), ("strict", 71)])
+def test_the_projects_among_the_examples_are_accepted_in_the_end(example, days):
+    text = (REPOSITORY / f"manifests/examples/{example}.yaml").read_text(encoding="utf-8")
+    kinds: dict[str, list[dict[str, Any]]] = {"MigrationJob": []}
+    for body in yaml.safe_load_all(text):
+        kinds.setdefault(body["kind"], []).append(body)
+    (body,) = kinds["Implementation"]
+    assert preview(body, kinds["MigrationJob"], kinds["AcceptanceCheck"], MONDAY).held == []
+    found = play(body, kinds["MigrationJob"], kinds["AcceptanceCheck"])
+    assert found.accepted is not None
+    assert (found.accepted - MONDAY).days == days
+
+
+def test_the_smallest_example_has_twenty_lines_at_most():
+    assert len((REPOSITORY / "manifests/examples/light.yaml").read_text(encoding="utf-8").splitlines()) <= 20
 
 
 NOON = MONDAY + timedelta(hours=3)
