@@ -148,6 +148,12 @@ def sign_off(name: str = "wang-goes-live", **spec: Any) -> dict[str, Any]:
     }
 
 
+def scheduled(**window: Any) -> dict[str, Any]:
+    """An Implementation with one window."""
+    schedule = {"windows": [{"name": "friday", "kind": "Allow", **window}]}
+    return implementation("erp", module("core"), schedule=schedule)
+
+
 def attestation(**spec: Any) -> dict[str, Any]:
     """An Attestation with these fields; None leaves one out."""
     usual: dict[str, Any] = {
@@ -250,7 +256,22 @@ REFUSED = {
     "two modules of one name": (implementation("erp", module("core"), module("core")), "uplicate"),
     "no modules": (implementation(modules=[]), "spec.modules"),
     "a duration without a unit": (implementation("erp", module("core", timeout="10")), "timeout"),
-    "no source of a metric": (check(metrics=[metric(source={})]), "give exactly one source: kubernetes, http or sql"),
+    "no source of a metric": (
+        check(metrics=[metric(source={})]),
+        "give exactly one source: kubernetes, http, sql, prometheus, migration or attestation",
+    ),
+    "a service without its port": (
+        check(metrics=[metric(source={"http": {"service": "web"}})]),
+        "give service and port, or endpoint",
+    ),
+    "a service and an endpoint": (
+        check(metrics=[metric(source={"http": {"service": "web", "port": 80, "endpoint": "portal"}})]),
+        "give service and port, or endpoint",
+    ),
+    "an address instead of an endpoint": (
+        check(metrics=[metric(source={"prometheus": {"endpoint": "http://10.0.0.1", "query": "up"}})]),
+        "spec.metrics[0].source.prometheus.endpoint",
+    ),
     "two targets of a metric": (
         check(metrics=[metric(target={"atLeast": "1", "atMost": "2"})]),
         "give exactly one target: atLeast, atMost or equals",
@@ -329,6 +350,38 @@ REFUSED = {
     "a waiver that never expires": (
         sign_off(decision="Waive", reason="-", waives=["module core: not ready"]),
         "a Waive needs a reason and the time when it expires",
+    ),
+    "a decision about what is measured": (
+        implementation("erp", module("core"), gates=[{"name": "EnvironmentReady"}]),
+        "EnvironmentReady is measured: waive single checks by a SignOff",
+    ),
+    "a rollback of nothing": (
+        sign_off(decision="RollBack", reason="-"),
+        "a RollBack needs gate GoLiveApproved, a module and a reason",
+    ),
+    "a window without an end": (
+        scheduled(start="2026-12-04T12:00:00Z"),
+        "give start and end, or rrule and duration",
+    ),
+    "a window that ends before it starts": (
+        scheduled(start="2026-12-04T12:00:00Z", end="2026-12-03T12:00:00Z"),
+        "end comes after start",
+    ),
+    "a duration of one span": (
+        scheduled(start="2026-12-04T12:00:00Z", end="2026-12-05T12:00:00Z", duration="1h"),
+        "duration goes with rrule",
+    ),
+    "every second week from nowhere": (
+        scheduled(rrule="FREQ=WEEKLY;INTERVAL=2;BYDAY=FR", duration="1h"),
+        "an rrule with INTERVAL needs start",
+    ),
+    "every month on no day": (
+        scheduled(rrule="FREQ=MONTHLY", duration="1h"),
+        "an rrule without start says on which day",
+    ),
+    "a count from long ago": (
+        scheduled(rrule="FREQ=DAILY;INTERVAL=2", duration="1h", start="1970-01-01T00:00:00Z"),
+        "start lies after 2020-01-01",
     ),
     "a training of nobody": (
         attestation(type="Training", result={"completed": 3, "passed": 3}),

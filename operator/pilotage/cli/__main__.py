@@ -17,7 +17,7 @@ from pilotage.cli.decision import Refusal
 from pilotage.cli.looking import portfolio, status, watch
 from pilotage.cli.offline import explain, import_, init, plan, simulate
 from pilotage.cli.session import Session
-from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, waive
+from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, rollback, waive
 from pilotage.cli.words import LANGUAGES, Language, language
 from pilotage.kube.client import ApiError, NotFound
 from pilotage.kube.official import connect, known_contexts
@@ -41,16 +41,20 @@ def _signing_options() -> argparse.ArgumentParser:
     place.add_argument("--wave", type=int)
     place.add_argument("--module")
     signing.add_argument("--digest", help="what you have looked at; refused if it is another one by now")
-    signing.add_argument("--by", metavar="CONTACT", help="whose decision it is; default: the contact who you are")
-    signing.add_argument(
-        "--evidence", action="append", default=[], metavar="URL=SHA256", help="the signed paper; may be repeated"
-    )
-    signing.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    signing.add_argument("--dry-run", action="store_true", help="print what would be recorded")
+    _recording_options(signing)
     signing.add_argument(
         "--wait", type=float, default=JUDGED_WITHIN, metavar="SECONDS", help="for the operator's view; default: 30"
     )
     return signing
+
+
+def _recording_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", metavar="CONTACT", help="whose decision it is; default: the contact who you are")
+    parser.add_argument(
+        "--evidence", action="append", default=[], metavar="URL=SHA256", help="the signed paper; may be repeated"
+    )
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be recorded")
 
 
 def _attest_options(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +64,7 @@ def _attest_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--role", help="of spec.training.roles: who was trained")
     parser.add_argument("--completed", type=int, metavar="N", help="people who took part to the end")
     parser.add_argument("--passed", type=int, metavar="N", help="those of them who passed")
-    parser.add_argument("--outcome", choices=list(Outcome), help="of the test case")
+    parser.add_argument("--outcome", choices=list(Outcome), help="of the test case or business event")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="outcomes of test cases, as test tools write them")
     parser.add_argument("--severity", choices=list(DefectSeverity), help="of the defect")
     parser.add_argument("--state", choices=list(DefectState), help="of the defect")
@@ -139,6 +143,11 @@ def _parser() -> argparse.ArgumentParser:
         "--blocker", action="append", required=True, metavar="TEXT|NUMBER", help="as status shows it; may be repeated"
     )
     waiving.add_argument("--expires", required=True, metavar="DATE")
+    back = add(rollback)
+    back.add_argument("name", metavar="IMPLEMENTATION")
+    back.add_argument("module", metavar="MODULE")
+    back.add_argument("--reason", required=True)
+    _recording_options(back)
     _attest_options(add(attest))
     files = argparse.ArgumentParser(add_help=False)
     files.add_argument("files", nargs="+", type=Path, metavar="FILE", help="manifests")

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus
-from pilotage.api.v1alpha1.project import Contact, GateName, GateState, GateStatus
+from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus, ModuleState
+from pilotage.api.v1alpha1.project import Contact, ContactRole, GateName, GateState, GateStatus
 from pilotage.api.v1alpha1.signoff import SignOffDecision
 from pilotage.plan.conditions import parse_timestamp, timestamp
-from pilotage.plan.gates import APPROVALS, ASKING, PASSED, describe, gate_rules
+from pilotage.plan.gates import APPROVALS, ASKING, ENVIRONMENT_RULE, PASSED, describe, gate_rules
 from pilotage.plan.sign_off import Words
 
 
@@ -52,7 +52,7 @@ def _arguments(gate: GateStatus) -> str:
 
 def signer(spec: ImplementationSpec, gate: GateStatus, user: str, by: str | None) -> Contact:
     """The contact whose decision it is: the one that was named, else the one whom the user is."""
-    rule = gate_rules(spec)[gate.name]
+    rule = gate_rules(spec).get(gate.name, ENVIRONMENT_RULE)
     asked = [contact for contact in spec.contacts if contact.role in rule.requires]
     if by is not None:
         contact = next((found for found in spec.contacts if found.id == by), None)
@@ -68,6 +68,37 @@ def signer(spec: ImplementationSpec, gate: GateStatus, user: str, by: str | None
             f"you are {user}, and that is the subject of none who is asked at this gate ({_names(asked)}). "
             "Give --by ID to record somebody else's decision, with --evidence URL=SHA256 for the signed paper"
         )
+    return mine[0]
+
+
+def failed_module(status: ImplementationStatus, name: str) -> GateStatus:
+    """What a rollback of the module is about: its wanted input, in the form of a gate. Raises Refusal where there is
+    nothing to go back from, or to.
+    """
+    module = next((found for found in status.modules if found.name == name), None)
+    if module is None:
+        raise Refusal(f"no module {name}; modules are {', '.join(found.name for found in status.modules)}")
+    if module.state is not ModuleState.FAILED:
+        raise Refusal(f"module {name} is {module.state}, not Failed: change its version or values instead")
+    if module.last_good is None or module.last_good.input_digest == module.desired_input:
+        raise Refusal(f"module {name} has no good revision before this one")
+    return GateStatus(
+        name=GateName.GO_LIVE_APPROVED,
+        module=name,
+        state=GateState.REJECTED,
+        since=module.since,
+        digest=module.desired_input,
+        message=f"{module.message}. It goes back to revision {module.last_good.revision} ({module.last_good.version})",
+    )
+
+
+def rollback_signer(contacts: Sequence[Contact], user: str, by: str | None) -> Contact:
+    """The customer's lead who orders it: the one that was named, else the one whom the user is."""
+    leads = [found for found in contacts if found.role is ContactRole.CUSTOMER_LEAD]
+    mine = [found for found in leads if (found.id == by if by else found.subject == user)]
+    if not mine:
+        who = f"--by: {by}" if by else f"you are {user}, and that"
+        raise Refusal(f"{who} is none of those who order a rollback, the customer's leads: {_names(leads)}")
     return mine[0]
 
 

@@ -24,6 +24,10 @@ class Entry:
 NOBODY: Final = ("nobody has to act: it goes on by itself", "无需人工处理，将自动继续")
 
 GATES: Final = {
+    GateName.ENVIRONMENT_READY: Entry(
+        ("what the preflight misses and is not strict has been mended or waived", "预检中非强制的缺失项已解决或被豁免"),
+        ("operations mends it, or it is waived: pilotage waive", "运维处理，或予以豁免：pilotage waive"),
+    ),
     GateName.SCOPE_BASELINED: Entry(
         (
             "the scope is agreed on: goals, requirements, what proves each",
@@ -189,6 +193,33 @@ REASONS: Final = {
         ("a users' test case has not passed", "用户测试用例尚未通过"),
         ("key users test and record it: pilotage attest NAME UAT", "关键用户测试并记录：pilotage attest NAME UAT"),
     ),
+    Reason.HYPERCARE_FULL: Entry(
+        ("as many live modules are not yet stable as the rollout allows", "尚未稳定的已上线模块数达到上限"),
+        (
+            "let them become stable, or raise rollout.maxModulesInHypercare",
+            "等其稳定，或提高 rollout.maxModulesInHypercare",
+        ),
+    ),
+    Reason.ROLLBACK_NEEDS_PERSON: Entry(
+        (
+            "data that cannot be taken back is in use, so no machine goes back",
+            "不可撤回的数据已在使用，程序不会自动回退",
+        ),
+        (
+            "the customer's lead orders it: pilotage rollback, or an engineer changes the module",
+            "由客户负责人决定：pilotage rollback，或由工程师修改模块",
+        ),
+    ),
+    Reason.WINDOW_CLOSED: Entry(
+        ("the module's window is shut", "当前不在上线窗口内"),
+        (
+            "nobody has to act: it goes on when the window opens; spec.schedule.windows says when",
+            "无需人工处理，窗口开启后继续；见 spec.schedule.windows",
+        ),
+    ),
+    Reason.WINDOW_INVALID: Entry(
+        ("a window cannot be understood, so none opens", "窗口定义无法识别，任何窗口都不会开启"), APPLY
+    ),
     Reason.GATE_REJECTED: Entry(
         ("somebody rejected a gate", "关口被拒绝"),
         ("change what was objected to; then the gate asks anew", "修改被反对的内容，然后关口会重新征求决定"),
@@ -236,8 +267,10 @@ def explained(name: str, say: Language) -> Iterator[dict[str, str]]:
 
 
 def _gate(name: GateName, say: Language) -> dict[str, str]:
-    """Who decides by the presets of each profile, as the operator itself reads them."""
-    preset = PRESETS[name]
+    """Who decides by the presets of each profile, as the operator itself reads them; nothing of one without parties."""
+    preset = PRESETS.get(name)
+    if preset is None:
+        return {}
     per = {Per.PROJECT: "once", Per.WAVE: "each wave", Per.MODULE: "each module"}[preset.per]
     presets = {profile: gate_rules(_any_project(profile)) for profile in Profile}
     asked = [f"{profile}: {', '.join(rules[name].requires)}" for profile, rules in presets.items() if name in rules]

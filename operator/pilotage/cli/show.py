@@ -24,7 +24,9 @@ from pilotage.plan.preview import Preview
 
 PIPED_WIDTH: Final = 140
 BAR: Final = 24
-GOOD: Final = frozenset({"Live", "Stable", "Accepted", "Succeeded", "Passed", "Approved", "Waived", "True"})
+GOOD: Final = frozenset(
+    {"Live", "Stable", "Accepted", "Succeeded", "Passed", "ConditionallyPassed", "Approved", "Waived", "True"}
+)
 BAD: Final = frozenset({"Failed", "Unhealthy", "RolledBack", "Rejected", "Paused", "Stale", "Expired"})
 
 

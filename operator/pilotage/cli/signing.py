@@ -53,6 +53,26 @@ async def waive(session: Session) -> None:
     await _sign(session, SignOffDecision.WAIVE, words)
 
 
+async def rollback(session: Session) -> None:
+    """Order that a module which failed goes back to its last good revision."""
+    arguments = session.arguments
+    body = await session.cluster.get(IMPLEMENTATIONS, session.namespace, arguments.name)
+    status = ImplementationStatus.model_validate(body.get("status") or {})
+    gate = decision.failed_module(status, arguments.module)
+    contacts = ImplementationSpec.model_validate(body["spec"]).contacts
+    user = await whoami(session)
+    contact = decision.rollback_signer(contacts, user, arguments.by)
+    words = Words(arguments.reason, evidence=evidence(session))
+    manifest = sign_off(body, gate, contact.id, user, SignOffDecision.ROLL_BACK, words)
+    if sys.stdin.isatty() and not arguments.yes:
+        _confirm(session, manifest, f"{contact.name} ({contact.role})", gate.message)
+    if arguments.dry_run:
+        session.answer(manifest, lambda: yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False))
+        return
+    made = await session.cluster.create(SIGN_OFFS, manifest)
+    session.answer(made, lambda: f"{session.say('recorded as')} signoff/{made['metadata']['name']}")
+
+
 def _point(text: str) -> PunchListItem:
     parts = [part.strip() for part in text.split(";")]
     try:

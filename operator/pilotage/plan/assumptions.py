@@ -111,7 +111,10 @@ class WorkingTime(Assumed):
 
 
 class Assumptions(Assumed):
-    """How long things take. What people do takes working time; what machines do takes time."""
+    """How long things take. What people do takes working time; what machines do takes time.
+
+    `events`: from the first go-live until the business events that stable runs require have happened.
+    """
 
     install: Duration = "30m"
     installs: dict[str, Duration] = Field(default={})
@@ -125,6 +128,7 @@ class Assumptions(Assumed):
     training: Duration = "16h"
     tests: Duration = "24h"
     mending: Duration = "4h"
+    events: Duration = "31d"
     working_time: WorkingTime = WorkingTime()
     failures: tuple[str, ...] = ()
 

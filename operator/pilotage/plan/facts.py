@@ -55,7 +55,10 @@ class ModuleFacts:
 
 @dataclass(frozen=True)
 class MigrationFacts:
-    """A MigrationJob as it stands in the cluster, with the digests of its certificate and its rehearsal's."""
+    """A MigrationJob as it stands in the cluster, with the digests of its certificate and its rehearsal's.
+
+    `loaded`: a Final run of it has succeeded and was not taken back, whatever its spec asks for now.
+    """
 
     name: str
     module: str
@@ -67,6 +70,7 @@ class MigrationFacts:
     depends_on: tuple[str, ...] = ()
     certificate: str = ""
     rehearsal: str = ""
+    loaded: bool = False
 
 
 Spec = TypeVar("Spec", SignOffSpec, AttestationSpec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +30,7 @@ from pilotage.plan.attested import (
     tests_status,
     training_condition,
 )
+from pilotage.plan.blocked import count_blocked
 from pilotage.plan.conditions import (
     Progress,
     Standing,
@@ -47,9 +48,12 @@ from pilotage.plan.gates import (
     Project,
     closed_gates,
     decide_gates,
+    environment_gate,
     gate_reason,
     gate_text,
     items_before_use,
+    judged_assessment,
+    rollback_order,
     shown,
 )
 from pilotage.plan.graph import build_graph
@@ -61,16 +65,19 @@ from pilotage.plan.module import (
     ModuleHistory,
     ModuleView,
     assess_module,
+    changes_held,
     expectations,
     furthest,
     last_good,
     module_history,
     release_status,
+    shut_window,
     since,
 )
 from pilotage.plan.reasons import Reason
 from pilotage.plan.scope import Scope, assess_scope, declares_scope, scope_status
 from pilotage.plan.waves import Turn, take_turns
+from pilotage.plan.windows import Opening, WindowError, opening
 
 PREFLIGHT_AGAIN = timedelta(seconds=30)
 IN_PROGRESS_AGAIN = timedelta(seconds=5)
@@ -108,7 +115,8 @@ def decide(facts: ImplementationFacts) -> Decision:
     before = {module.name: module for module in previous.modules}
     waves = assign_waves(spec.modules)
     checks = _own_checks(facts)
-    problem = facts.problem or _cycle(spec, facts, waves, checks)
+    openings, unclear = _openings(spec, waves, facts)
+    problem = facts.problem or _cycle(spec, facts, waves, checks) or unclear
     histories = {
         module.name: module_history(
             before.get(module.name), facts.modules[module.name], same_generation=same_generation
@@ -117,8 +125,10 @@ def decide(facts: ImplementationFacts) -> Decision:
     }
     scope = assess_scope(spec, facts.body["metadata"].get("uid", ""), checks)
     attested = assess_attestations(spec, facts)
-    project = Project(spec, facts, waves, histories, scope, attested, checks, previous.gates)
+    project = Project(spec, facts, waves, histories, scope, attested, openings, checks, previous.gates)
     gates = decide_gates(project)
+    environment = environment_gate(project)
+    facts = replace(facts, assessment=judged_assessment(project, environment))
     to_attest = items_before_use(project)
     scope_hold = _scope_hold(scope, gates)
     views = {
@@ -127,7 +137,11 @@ def decide(facts: ImplementationFacts) -> Decision:
             facts,
             histories[module.name],
             spec.rollout.on_failure,
-            closed_gates(gates, module.name, to_attest.get(module.name, ())),
+            rollback_order(project, module.name),
+            [
+                *closed_gates(gates, module.name, to_attest.get(module.name, ())),
+                *shut_window(openings[waves[module.name]], module, facts, histories[module.name]),
+            ],
         )
         for module in spec.modules
     }
@@ -136,8 +150,9 @@ def decide(facts: ImplementationFacts) -> Decision:
         waves,
         views,
         max_parallel=spec.rollout.max_parallel,
+        max_in_hypercare=spec.rollout.max_modules_in_hypercare,
         hold=_hold(spec, facts, problem),
-        held_back=_held_back(scope_hold, histories),
+        held_back={**changes_held(openings, waves, facts, histories), **_held_back(scope_hold, histories)},
     )
     removed = _removed(spec, facts, problem)
     standing = _standing(spec, facts, problem, turn)
@@ -145,13 +160,27 @@ def decide(facts: ImplementationFacts) -> Decision:
         _module_status(module, waves[module.name], before.get(module.name), facts, histories[module.name], turn)
         for module in spec.modules
     ]
-    status = _status(project, problem, turn, standing, modules, scope_hold, gates, to_attest, previous)
+    project = replace(project, facts=facts)
+    status = _status(project, problem, turn, standing, modules, scope_hold, gates, environment, to_attest, previous)
     return Decision(
         status=status,
         actions=(*turn.actions, *removed),
-        again=_again(facts, turn, gates),
+        again=_again(facts, turn, [*gates, *filter(None, [environment])], list(openings.values())),
         finalizer=spec.deletion_policy is DeletionPolicy.UNINSTALL and not facts.namespace_terminating,
     )
+
+
+def _openings(
+    spec: ImplementationSpec, waves: Mapping[str, int], facts: ImplementationFacts
+) -> tuple[dict[int, Opening], Problem | None]:
+    """How the windows of each wave stand. One that cannot be understood opens nothing."""
+    zone, found = spec.customer.timezone, {}
+    try:
+        found = {wave: opening(spec.schedule.windows, wave, facts.now, zone) for wave in set(waves.values())}
+    except WindowError as error:
+        shut = Opening(is_open=False, message=str(error))
+        return dict.fromkeys(waves.values(), shut), Problem(Reason.WINDOW_INVALID, str(error))
+    return found, None
 
 
 def _cycle(
@@ -207,7 +236,7 @@ def _hold(spec: ImplementationSpec, facts: ImplementationFacts, problem: Problem
     if troubled and never:
         found = facts.modules[troubled[0]].problem
         return (found.reason, f"module {troubled[0]}: {found.message}") if found else None
-    failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
+    failed = [check for check in facts.assessment if check.holds]
     if failed:
         return Reason.PREFLIGHT_FAILED, _preflight_text(failed[0])
     if facts.assessment_pending:
@@ -224,7 +253,7 @@ def _standing(spec: ImplementationSpec, facts: ImplementationFacts, problem: Pro
         return Standing(Progress.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true: nothing new starts")
     if problem:
         return Standing(Progress.STALLED, problem.reason, problem.message)
-    failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
+    failed = [check for check in facts.assessment if check.holds]
     if failed:
         return Standing(
             Progress.STALLED, Reason.PREFLIGHT_FAILED, "; ".join(_preflight_text(check) for check in failed)
@@ -323,6 +352,7 @@ def _status(
     modules: list[ModuleStatus],
     scope_hold: tuple[str, str] | None,
     gates: Sequence[Gate],
+    environment: Gate | None,
     to_attest: Mapping[str, Sequence[OpenItem]],
     previous: ImplementationStatus,
 ) -> dict[str, Any]:
@@ -360,12 +390,14 @@ def _status(
         waiting_on="" if standing.progress is Progress.READY else shorten(standing.message, 120),
         modules=modules,
         next_actions=actions,
+        blocked=count_blocked(previous.blocked, standing, facts.now),
         assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
         scope=scope_status(spec, scope, previous.scope, agreed=scope_hold is None, now=facts.now) if declared else None,
-        gates=shown(gates, MAX_GATES),
+        gates=shown([*([environment] if environment else []), *gates], MAX_GATES),
         training=list(attested.training),
         tests=tests_status(attested),
         defects=attested.defects,
+        business_events=list(attested.events[:100]),
         issues=issues_column(attested),
         unheeded=list(attested.unheeded),
         last_handled_retry_at=annotations.get(RETRY_AT),
@@ -384,14 +416,19 @@ def _asked_for(turn: Turn, to_attest: Mapping[str, Sequence[OpenItem]]) -> list[
 
 
 def _environment_condition(facts: ImplementationFacts) -> dict[str, Any]:
-    failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
+    failed = [check for check in facts.assessment if check.holds]
     if failed:
         text = "; ".join(_preflight_text(check) for check in failed)
         return condition(ConditionType.ENVIRONMENT_READY, status=False, reason=Reason.PREFLIGHT_FAILED, message=text)
     if facts.assessment_pending or not facts.assessment:
         text = facts.assessment_pending or "the preflight has not run yet"
         return condition(ConditionType.ENVIRONMENT_READY, status=False, reason=Reason.PREFLIGHT_PENDING, message=text)
-    text = f"{len(facts.assessment)} preflight checks passed"
+    waived = [check.name for check in facts.assessment if check.waived]
+    passed = sum(check.result is AssessmentResult.PASS for check in facts.assessment)
+    unknown = [check.name for check in facts.assessment if check.result is AssessmentResult.UNKNOWN]
+    text = f"{passed} preflight checks passed"
+    text += f"; waived: {', '.join(waived)}" if waived else ""
+    text += f"; not known: {', '.join(unknown)}" if unknown else ""
     return condition(ConditionType.ENVIRONMENT_READY, status=True, reason="PreflightPassed", message=text)
 
 
@@ -418,20 +455,36 @@ def _next_actions(facts: ImplementationFacts, standing: Standing, turn: Turn) ->
         failed = any(view.state in BROKEN_STATES for view in turn.views.values())
         found.append(NextAction(who="Engineer", what=standing.message, command=retry if failed else None))
     for module, view in turn.views.items():
+        if view.reason == Reason.ROLLBACK_NEEDS_PERSON:
+            found.append(_order_rollback(facts, module))
+            continue
         text = f"module {module}: {view.message}"
         if (view.stuck or view.reason in NEEDS_A_PERSON) and text != standing.message:
             found.append(NextAction(who="Engineer", what=shorten(text)))
     return found[:20]
 
 
-def _again(facts: ImplementationFacts, turn: Turn, gates: Sequence[Gate]) -> timedelta | None:
+def _order_rollback(facts: ImplementationFacts, module: str) -> NextAction:
+    metadata = facts.body["metadata"]
+    contacts = facts.body["spec"].get("contacts") or []
+    leads = ", ".join(found["name"] for found in contacts if found["role"] == ContactRole.CUSTOMER_LEAD)
+    command = f"pilotage rollback {metadata['name']} {module} --reason '…' -n {metadata['namespace']}"
+    what = f"decide whether module {module} goes back to its last good revision: data of users may be lost"
+    return NextAction(who=shorten(leads or str(ContactRole.CUSTOMER_LEAD), 200), what=what, command=command)
+
+
+def _again(
+    facts: ImplementationFacts, turn: Turn, gates: Sequence[Gate], openings: Sequence[Opening]
+) -> timedelta | None:
     if any(view.advances for view in turn.views.values()):
         return AT_ONCE
     soonest = [view.due_in for view in turn.views.values() if view.due_in is not None]
     soonest += [gate.again - facts.now for gate in gates if gate.again is not None]
+    if any(view.reason == Reason.WINDOW_CLOSED for view in turn.views.values()):
+        soonest += [found.changes_at - facts.now for found in openings if found.changes_at and not found.is_open]
     if any(view.state in {ModuleState.CONFIGURING, ModuleState.UNHEALTHY} for view in turn.views.values()):
         soonest.append(IN_PROGRESS_AGAIN)
-    if facts.assessment_pending or any(check.result is AssessmentResult.FAIL for check in facts.assessment):
+    if facts.assessment_pending or any(check.holds or check.waived for check in facts.assessment):
         soonest.append(PREFLIGHT_AGAIN)
     return min(soonest, default=None)
 

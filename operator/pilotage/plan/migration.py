@@ -31,6 +31,7 @@ from pilotage.api.v1alpha1.migrationjob import (
     spec_problem,
 )
 from pilotage.plan.conditions import Progress, Standing, merge_conditions, shorten, standing_conditions, timestamp
+from pilotage.plan.dag import assign_waves
 from pilotage.plan.facts import Problem
 from pilotage.plan.migration_facts import (
     RUN_STAGES,
@@ -41,6 +42,8 @@ from pilotage.plan.migration_facts import (
     identify,
     identify_rollback,
 )
+from pilotage.plan.reasons import Reason
+from pilotage.plan.windows import WindowError, opening
 
 SILENCE: Final = timedelta(seconds=60)
 LOOK_WHILE_LOADING: Final = timedelta(seconds=2)
@@ -188,6 +191,8 @@ def _advance(
     if standing := _waits(spec, facts, first=not started):
         again = LOOK_FOR_REMEDY if standing.progress is Progress.STALLED else None
         return _hold(status, standing, facts, again)
+    if not started and spec.run is RunKind.FINAL and (held := _waits_for_window(spec, facts)):
+        return _hold(status, *held)
     stage = RUN_STAGES[len(started)]
     standing = Standing(Progress.WAITING, "Starting", f"the Job of stage {stage} is being started")
     update = {"phase": PHASES[stage]}
@@ -213,7 +218,7 @@ def _waits(spec: MigrationJobSpec, facts: MigrationJobFacts, *, first: bool) -> 
 
 def _lacks_connection(spec: MigrationJobSpec, implementation: ImplementationSpec) -> Standing | None:
     types = {found.name: found.type for found in implementation.connections}
-    for connection in filter(None, (spec.target.connection, spec.source.connection)):
+    for connection in filter(None, (spec.target.connection, spec.source.connection_name)):
         if connection not in types:
             text = (
                 f"connection {connection} is not in spec.connections of Implementation {spec.implementation_ref.name}"
@@ -222,6 +227,12 @@ def _lacks_connection(spec: MigrationJobSpec, implementation: ImplementationSpec
     if types[spec.target.connection] is not ConnectionType.POSTGRESQL:
         text = f"target.connection {spec.target.connection} is of type {types[spec.target.connection]}, not postgresql"
         return Standing(Progress.STALLED, "TargetUnsupported", text)
+    source = spec.source.connection_name
+    wanted = {"http": spec.source.http, "s3": spec.source.s3}
+    place = next((kind for kind, found in wanted.items() if found), "connection")
+    if source and place != (types[source].value if types[source].serves_files else "connection"):
+        text = f"connection {source} is of type {types[source]}, which does not go with source.{place}"
+        return Standing(Progress.STALLED, "SourceUnsupported", text)
     return None
 
 
@@ -240,6 +251,24 @@ def _waits_for_module(
         text = f"waits until module {spec.module} runs with its present input (it is {state})"
         return Standing(Progress.WAITING, "ModuleNotRunning", text)
     return None
+
+
+def _waits_for_window(
+    spec: MigrationJobSpec, facts: MigrationJobFacts
+) -> tuple[Standing, MigrationJobFacts, timedelta | None] | None:
+    """A Final run begins only while its wave may go live, and ends whatever the hour."""
+    if facts.implementation is None:
+        return None
+    implementation = ImplementationSpec.model_validate(facts.implementation["spec"])
+    wave = assign_waves(implementation.modules)[spec.module]
+    try:
+        found = opening(implementation.schedule.windows, wave, facts.now, implementation.customer.timezone)
+    except WindowError as error:
+        return Standing(Progress.STALLED, Reason.WINDOW_INVALID, str(error)), facts, LOOK_FOR_REMEDY
+    if found.is_open:
+        return None
+    again = found.changes_at - facts.now if found.changes_at else None
+    return Standing(Progress.WAITING, Reason.WINDOW_CLOSED, f"a Final run waits: {found.message}"), facts, again
 
 
 def _waits_for_others(spec: MigrationJobSpec, facts: MigrationJobFacts) -> Standing | None:

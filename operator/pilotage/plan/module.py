@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,6 +22,7 @@ from pilotage.plan.delivery import ReleaseState, Revision, release_state
 from pilotage.plan.facts import ImplementationFacts, ModuleFacts
 from pilotage.plan.health import Health
 from pilotage.plan.reasons import Reason
+from pilotage.plan.windows import Opening
 
 PATH = (
     ModuleState.PENDING,
@@ -113,9 +114,14 @@ def assess_module(
     facts: ImplementationFacts,
     history: ModuleHistory,
     on_failure: OnFailure,
+    ordered_by: str | None = None,
     closed: Sequence[ClosedGate] = (),
 ) -> ModuleView:
-    """The module's standing by its release, its health, its migrations, its checks and the `closed` gates."""
+    """The module's standing by its release, its health, its migrations, its checks and the `closed` gates.
+
+    `ordered_by`: the person who ordered that it goes back from the wanted input, if one did.
+    """
+    failed = _Failure(spec, facts, history, on_failure, ordered_by)
     module = facts.modules[spec.name]
     if module.problem:
         return _without_input(module, history)
@@ -147,7 +153,7 @@ def assess_module(
             return ModuleView(ModuleState.PENDING, wants=Action(kind, name, spec.name))
         case ReleaseState.FAILED:
             message = f"release {name}: {newest.description if newest else 'failed'}"
-            return _failed(spec, module, history, on_failure, Reason.RELEASE_FAILED, message)
+            return failed.view(Reason.RELEASE_FAILED, message)
         case ReleaseState.ROLLED_BACK:
             message = (
                 f"the wanted input failed and release {name} went back: {newest.description if newest else ''}. "
@@ -155,7 +161,7 @@ def assess_module(
             )
             return ModuleView(ModuleState.ROLLED_BACK, Reason.ROLLED_BACK, message, stuck=True)
         case _:
-            return _in_sync(spec, facts, history, on_failure, closed)
+            return _in_sync(spec, facts, history, failed, closed)
 
 
 def _without_input(module: ModuleFacts, history: ModuleHistory) -> ModuleView:
@@ -171,7 +177,7 @@ def _in_sync(
     spec: ModuleSpec,
     facts: ImplementationFacts,
     history: ModuleHistory,
-    on_failure: OnFailure,
+    failed: _Failure,
     closed: Sequence[ClosedGate],
 ) -> ModuleView:
     module = facts.modules[spec.name]
@@ -181,7 +187,7 @@ def _in_sync(
         raise AssertionError(msg)
     newest = release.revisions[-1]
     if module.health is not Health.CURRENT:
-        return _unhealthy(spec, facts, history, on_failure, newest)
+        return _unhealthy(spec, facts, history, failed, newest)
     target, reason, message, stuck = automatic_target(spec, facts, history)
     for gate in closed:
         if RANK[gate.at] < RANK[target]:
@@ -200,7 +206,7 @@ def _in_sync(
 
 
 def _unhealthy(
-    spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory, on_failure: OnFailure, newest: Revision
+    spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory, failed: _Failure, newest: Revision
 ) -> ModuleView:
     module = facts.modules[spec.name]
     message = module.health_message or "its workloads are not healthy yet"
@@ -213,7 +219,7 @@ def _unhealthy(
     if newest.attempt != facts.attempt:
         return ModuleView(ModuleState.PENDING, wants=Action(ActionKind.UPGRADE, _release_of(module), spec.name))
     late = f"not healthy after {spec.timeout}: {message}"
-    return _failed(spec, module, history, on_failure, Reason.HEALTH_TIMEOUT, late)
+    return failed.view(Reason.HEALTH_TIMEOUT, late)
 
 
 def _remaining(deployed: datetime | None, timeout: timedelta, now: datetime) -> timedelta:
@@ -224,23 +230,50 @@ def _release_of(module: ModuleFacts) -> str:
     return module.release.name if module.release else ""
 
 
-def _failed(
-    spec: ModuleSpec, module: ModuleFacts, history: ModuleHistory, on_failure: OnFailure, reason: str, message: str
-) -> ModuleView:
-    good = history.last_good
-    known = (
-        module.release is not None
-        and good is not None
-        and any(revision.revision == good.revision for revision in module.release.revisions)
-    )
-    if module.interruption:
-        return ModuleView(ModuleState.FAILED, module.interruption.reason, module.interruption.message, acting=True)
-    desired = module.desired.input if module.desired else ""
-    if on_failure is OnFailure.ROLLBACK and good and known and good.input_digest != desired:
-        wants = Action(ActionKind.ROLLBACK, _release_of(module), spec.name, revision=good.revision)
-        text = f"{message}; going back to revision {good.revision} ({good.version})"
+@dataclass(frozen=True)
+class _Failure:
+    """What follows when the wanted input fails: by the policy, or because a person ordered it, the way back."""
+
+    spec: ModuleSpec
+    facts: ImplementationFacts
+    history: ModuleHistory
+    on_failure: OnFailure
+    ordered_by: str | None
+
+    def view(self, reason: str, message: str) -> ModuleView:
+        """The standing of the module that failed for that reason."""
+        module, good = self.facts.modules[self.spec.name], self._way_back()
+        if module.interruption:
+            return ModuleView(ModuleState.FAILED, module.interruption.reason, module.interruption.message, acting=True)
+        if good is None or not (self.ordered_by or self.on_failure is OnFailure.ROLLBACK):
+            return ModuleView(ModuleState.FAILED, reason, message, stuck=True, acting=module.job_active)
+        if (after := self._irreversible_after()) and not self.ordered_by:
+            text = (
+                f"{message}; {after}, so no machine goes back to revision {good.revision} ({good.version}): "
+                "the customer's lead orders it, or change the module"
+            )
+            return ModuleView(ModuleState.FAILED, Reason.ROLLBACK_NEEDS_PERSON, text, stuck=True)
+        wants = Action(ActionKind.ROLLBACK, _release_of(module), self.spec.name, revision=good.revision)
+        by = f", as {self.ordered_by} ordered" if self.ordered_by else ""
+        text = f"{message}; going back to revision {good.revision} ({good.version}){by}"
         return ModuleView(ModuleState.FAILED, reason, text, wants=wants)
-    return ModuleView(ModuleState.FAILED, reason, message, stuck=True, acting=module.job_active)
+
+    def _irreversible_after(self) -> str:
+        """What keeps a machine from going back, if anything does. A MigrationJob that is gone may have loaded."""
+        name = self.spec.irreversible_after
+        found = self.facts.migrations.get(name or "")
+        if name is None or (found is not None and not found.loaded):
+            return ""
+        return f"data of MigrationJob {name} is in use" if found else f"MigrationJob {name} is not there to tell"
+
+    def _way_back(self) -> LastGood | None:
+        """The last good revision, if Helm still has it and it is another than the wanted one."""
+        module, good = self.facts.modules[self.spec.name], self.history.last_good
+        if good is None or module.release is None:
+            return None
+        kept = any(revision.revision == good.revision for revision in module.release.revisions)
+        desired = module.desired.input if module.desired else ""
+        return good if kept and good.input_digest != desired else None
 
 
 def automatic_target(
@@ -290,6 +323,37 @@ def _checks(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory
     pointing = (c.name for c in facts.checks.values() if c.implementation == mine and c.covers(spec.name))
     remembered = (name.removeprefix("check/") for name in history.expects if name.startswith("check/"))
     return list(dict.fromkeys(chain(spec.checks, pointing, remembered)))
+
+
+def shut_window(
+    opening: Opening, spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory
+) -> Iterator[ClosedGate]:
+    """What holds a module that was never live while its window is shut. One whose data is loaded for good has begun
+    its cutover in an open window, and ends it.
+    """
+    if opening.is_open or history.last_good is not None or RANK[history.reached] > RANK[ModuleState.PREPARED]:
+        return
+    loaded = (facts.migrations.get(name) for name in _migrations(spec, facts, history))
+    if not any(found is not None and found.succeeded for found in loaded):
+        yield ClosedGate(ModuleState.PREPARED, Reason.WINDOW_CLOSED, opening.message)
+
+
+def changes_held(
+    openings: Mapping[int, Opening],
+    waves: Mapping[str, int],
+    facts: ImplementationFacts,
+    histories: Mapping[str, ModuleHistory],
+) -> dict[str, tuple[str, str]]:
+    """Modules in use whose change waits for a window. A repair of one that does not work waits for none."""
+    held = {}
+    for name, history in histories.items():
+        found, module = openings[waves[name]], facts.modules[name]
+        newest = module.release.revisions[-1] if module.release and module.release.revisions else None
+        works = newest is not None and newest.status == "deployed" and module.health is Health.CURRENT
+        if not found.is_open and history.last_good is not None and works:
+            text = f"the change of a module that is in use waits: {found.message}"
+            held[name] = (Reason.WINDOW_CLOSED, text)
+    return held
 
 
 def expectations(spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory) -> list[str]:

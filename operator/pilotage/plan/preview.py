@@ -60,7 +60,7 @@ def preview(
         events = [_act(world, action) for action in decision.actions]
         if not events and status != before:
             continue
-        events = events or list(_pass_time(world))
+        events = events or list(_pass_time(world)) or list(_wait_for_window(world))
         if not events:
             found.held = list(world.held())
             return found
@@ -100,6 +100,14 @@ def _pass_time(world: World) -> Iterator[str]:
             verdicts = {**world.checks[check].verdicts, module: PASSED}
             world.checks[check] = replace(world.checks[check], verdicts=verdicts)
             yield f"check {check} passes for module {module}"
+
+
+def _wait_for_window(world: World) -> Iterator[str]:
+    """When nothing else happens: the next opening for a module that waits for one."""
+    if moments := world.next_openings:
+        world.now = min(moments.values())
+        names = ", ".join(name for name, moment in moments.items() if moment == world.now)
+        yield f"the window opens for {names}"
 
 
 def _sign(world: World, gate: GateStatus) -> Iterator[str]:

@@ -28,6 +28,9 @@ def migration_facts(body: Mapping[str, Any]) -> MigrationFacts:
         message=next((c.get("message", "") for c in conditions if c["type"] == "Ready"), ""),
         depends_on=tuple(needed["name"] for needed in spec.get("dependsOn") or []),
         certificate=status.get("certificateDigest") or "",
+        loaded=any(
+            run.get("run") == RunKind.FINAL and run.get("phase") == "Succeeded" for run in status.get("runs") or []
+        ),
         rehearsal=(status.get("rehearsal") or {}).get("certificateDigest", ""),
     )
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, Final
 
-from pilotage.api.v1alpha1.acceptancecheck import AcceptanceCheckSpec, Metric
+from pilotage.api.v1alpha1.acceptancecheck import AcceptanceCheckSpec, Metric, OnBreach
 from pilotage.api.v1alpha1.common import parse_duration
 from pilotage.api.v1alpha1.implementation import ModuleState, Phase
 from pilotage.api.v1alpha1.project import Contact, ContactRole, GateState, GateStatus
@@ -31,6 +31,7 @@ from pilotage.plan.world import World, begin, desired
 
 LONGEST: Final = timedelta(days=5 * 365)
 LOOKS: Final = 50
+SELDOM: Final = timedelta(minutes=1)
 PASSES: Final = 10_000
 DEPLOYING: Final = frozenset({ActionKind.INSTALL, ActionKind.UPGRADE})
 LEARNING: Final = frozenset({ModuleState.MIGRATING, ModuleState.VERIFYING, ModuleState.PREPARED})
@@ -134,14 +135,18 @@ class _Play:
         mine = [
             check for check in checks if check["spec"]["implementationRef"]["name"] == world.body["metadata"]["name"]
         ]
-        self._checks = {check["metadata"]["name"]: _coarse(check) for check in mine}
+        failures = [parse_failure(text) for text in assumptions.failures]
+        self._outages = [failure for failure in failures if isinstance(failure, Outage)]
+        shortest = min((outage.length for outage in self._outages), default=LONGEST)
+        self._checks = {check["metadata"]["name"]: _coarse(check, shortest) for check in mine}
+        runs = [check["spec"].get("stableRun") or {} for check in mine]
+        self._events = sorted({event for run in runs for event in run.get("requiredEvents") or []})
         self._looks: dict[str, datetime] = {}
         self._pending: dict[tuple[str, ...], _Pending] = {}
         self._live: dict[str, datetime] = {}
-        failures = [parse_failure(text) for text in assumptions.failures]
         self._failing = [failure.module for failure in failures if isinstance(failure, FailedInstall)]
-        self._outages = [failure for failure in failures if isinstance(failure, Outage)]
         self._silent = {failure.contact: failure.wait for failure in failures if isinstance(failure, Silence)}
+        self._again: timedelta | None = None
         self._overdue: set[tuple[str, str]] = set()
         self._resets: dict[str, int] = {}
         self._found = Simulation(world.now, world.now)
@@ -195,6 +200,8 @@ class _Play:
         for _ in range(PASSES):
             decision = decide(world.facts())
             before, world.body["status"] = world.body["status"], decision.status or {}
+            # What is looked at again every few seconds is a Job or Pod; these end when they are assumed to.
+            self._again = decision.again if decision.again and decision.again >= SELDOM else None
             begun = [action.module for action in decision.actions if action.kind in DEPLOYING]
             for module in begun:
                 self._deploy(module)
@@ -218,15 +225,24 @@ class _Play:
         for gate in world.gates:
             for role in gate.missing if gate.state in ASKING else ():
                 self._ask_for(gate, role)
-        if world.witness and any(module["state"] in LEARNING for module in world.states.values()):
-            status, who = world.body["status"], world.witness.name
-            if any(not role["complete"] for role in status.get("training") or []):
-                self._work(("train",), self._assumed.training, who, "training of all roles")
-            if (tests := status.get("tests") or {}) and (tests.get("open") or tests.get("failed")):
-                self._work(("test",), self._assumed.tests, who, "the users' tests")
+        if world.witness:
+            self._ask_users(world.witness)
         if any(module.get("reason") == Reason.RELEASE_FAILED for module in world.states.values()):
             engineer = world.contact(ContactRole.ENGINEER)
             self._work(("mend",), self._assumed.mending, engineer.name if engineer else "Engineer", "a failed module")
+
+    def _ask_users(self, witness: Contact) -> None:
+        """They learn and test what is there, and do business with what is live."""
+        world, status = self._world, self._world.body["status"]
+        if any(module["state"] in LEARNING for module in world.states.values()):
+            if any(not role["complete"] for role in status.get("training") or []):
+                self._work(("train",), self._assumed.training, witness.name, "training of all roles")
+            if (tests := status.get("tests") or {}) and (tests.get("open") or tests.get("failed")):
+                self._work(("test",), self._assumed.tests, witness.name, "the users' tests")
+        for event in self._events if self._live else ():
+            if event not in (status.get("businessEvents") or []):
+                happens = min(self._live.values()) + parse_duration(self._assumed.events)
+                self._begin(("event", event), max(world.now, happens))
 
     def _begin(self, key: tuple[str, ...], ends: datetime | None, who: str = "", what: str = "") -> None:
         if key not in self._pending:
@@ -265,12 +281,7 @@ class _Play:
             found.waits.append(Wait(pending.who, pending.what, pending.asked, world.now))
         match pending.key:
             case ("install", module):
-                failing = module in self._failing
-                if failing:
-                    self._failing.remove(module)
-                world.deploy(module, failure="assumed to fail" if failing else "")
-                ended = "fails" if failing else "is done"
-                found.tell(world.now, f"installation of module {module} {ended}")
+                self._end_installation(module)
             case ("load", name):
                 world.load(world.migrations[name])
                 found.tell(world.now, f"migration {name} is loaded into module {world.migrations[name].module}")
@@ -279,12 +290,20 @@ class _Play:
             case ("mend",):
                 world.attempt = f"attempt-{world.now.isoformat()}"
                 found.tell(world.now, f"{pending.who} mends what failed and asks to try again")
-            case ("train",):
-                for text in world.train():
-                    found.tell(world.now, text)
+            case ("event", name):
+                world.happen(name)
+                found.tell(world.now, f"business event {name} happens")
             case _:
-                for text in world.test():
+                for text in world.train() if pending.key == ("train",) else world.test():
                     found.tell(world.now, text)
+
+    def _end_installation(self, module: str) -> None:
+        failing = module in self._failing
+        if failing:
+            self._failing.remove(module)
+        self._world.deploy(module, failure="assumed to fail" if failing else "")
+        ended = "fails" if failing else "is done"
+        self._found.tell(self._world.now, f"installation of module {module} {ended}")
 
     def _sign(self, place: str, role: str, who: str) -> None:
         world = self._world
@@ -346,8 +365,7 @@ class _Play:
         """The moments at which something can change."""
         world = self._world
         moving = [one.ends for one in self._pending.values() if one.ends is not None]
-        actions = world.body["status"].get("nextActions") or []
-        moving += [parse_timestamp(action["due"]) for action in actions if action.get("due")]
+        moving += [*world.next_openings.values(), *([world.now + self._again] if self._again else [])]
         for name, look in self._looks.items():
             moving.append(look)
             clocks = (track.get("clock") or {} for track in self._checks[name]["status"].get("modules") or [])
@@ -384,8 +402,11 @@ class _Play:
         self._resets[name] = resets
 
 
-def _coarse(check: Mapping[str, Any]) -> dict[str, Any]:
-    """The check with fewer samples, where its stable run takes longer than its samples: months in seconds."""
+def _coarse(check: Mapping[str, Any], shortest: timedelta) -> dict[str, Any]:
+    """The check with fewer samples, where its stable run takes longer than its samples: months in seconds.
+
+    A miss that extends or pauses the run counts by samples, so these are no further apart than the `shortest` outage.
+    """
     body = deepcopy(dict(check))
     body["metadata"] = {"generation": 1, **body["metadata"]}
     body["status"] = {}
@@ -393,8 +414,10 @@ def _coarse(check: Mapping[str, Any]) -> dict[str, Any]:
     if spec.stable_run is None:
         return body
     required = parse_duration(spec.stable_run.required)
+    exact = any(metric.consequence not in {OnBreach.RESTART, OnBreach.FAIL} for metric in spec.metrics)
+    apart = min(required / LOOKS, shortest) if exact else required / LOOKS
     for metric, fields in zip(spec.metrics, body["spec"]["metrics"], strict=True):
-        seldom = timedelta(seconds=(required / LOOKS) // timedelta(seconds=1))
+        seldom = timedelta(seconds=apart // timedelta(seconds=1))
         if interval_of(metric) < seldom and metric.min_samples * interval_of(metric) <= required:
             fields |= {"interval": format_duration(seldom), "minSamples": 1}
     return body

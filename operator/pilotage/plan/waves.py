@@ -37,6 +37,7 @@ def take_turns(
     max_parallel: int,
     hold: tuple[str, str] | None,
     held_back: Mapping[str, tuple[str, str]],
+    max_in_hypercare: int | None = None,
 ) -> Turn:
     """Choose the actions that may start, in the order of wave and list, and say of the others what they wait for.
 
@@ -55,6 +56,8 @@ def take_turns(
         if view.wants is None:
             continue
         obstacle = hold or _obstacle(module, view.wants, waves, views, present, broken)
+        if obstacle is None and view.wants.kind is ActionKind.INSTALL:
+            obstacle = _unsettled(waves[module.name], waves, views, max_in_hypercare)
         if obstacle is None and view.wants.kind in {ActionKind.INSTALL, ActionKind.UPGRADE}:
             obstacle = held_back.get(module.name)
         counts = view.wants.kind is not ActionKind.UNLOCK
@@ -74,6 +77,24 @@ def take_turns(
             reason, message = obstacle
             result[module.name] = replace(view, reason=reason, message=message) if waits else view
     return Turn(result, tuple(actions), present)
+
+
+def _unsettled(
+    wave: int, waves: Mapping[str, int], views: Mapping[str, ModuleView], limit: int | None
+) -> tuple[str, str] | None:
+    """Why a new wave waits for those before it: a live module that misses its targets, or too many not yet stable.
+
+    Fixes are upgrades, and wait for neither. Source: error budgets, where features stop and fixes flow.
+    """
+    before = {name: view for name, view in views.items() if waves[name] < wave}
+    missing = [name for name, view in before.items() if view.stuck and view.reason == Reason.CHECK_NOT_PASSED]
+    if missing:
+        return Reason.WAVE_STOPPED, f"no new wave starts while checks of live modules fail: {', '.join(missing)}"
+    young = [name for name, view in before.items() if view.state is ModuleState.LIVE]
+    if limit is not None and len(young) >= limit:
+        text = f"not yet stable are {', '.join(young)}, as many as rollout.maxModulesInHypercare allows ({limit})"
+        return Reason.HYPERCARE_FULL, text
+    return None
 
 
 def _started(view: ModuleView) -> ModuleView:

@@ -12,6 +12,7 @@ from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResu
 from pilotage.api.v1alpha1.project import Contact, ContactRole, GateStatus
 from pilotage.api.v1alpha1.signoff import Evidence, SignOffDecision, SignOffSpec
 from pilotage.plan.attested import VENDOR
+from pilotage.plan.dag import assign_waves
 from pilotage.plan.delivery import ReleaseFacts, Revision
 from pilotage.plan.facts import (
     AttestationFacts,
@@ -27,6 +28,7 @@ from pilotage.plan.health import Health
 from pilotage.plan.module import release_name
 from pilotage.plan.related import check_facts, migration_facts
 from pilotage.plan.sign_off import Words, sign_off
+from pilotage.plan.windows import Opening, opening
 
 PAPER: Final = Evidence(url="https://files.example/signed.pdf", sha256="sha256:" + 64 * "0")
 
@@ -97,7 +99,19 @@ class World:
         mine = migration.implementation == self.body["metadata"]["name"]
         state = self.states.get(migration.module, {}).get("state")
         needed = all(name in self.migrations and self.migrations[name].succeeded for name in migration.depends_on)
-        return mine and not migration.succeeded and state == ModuleState.MIGRATING and needed
+        ready = mine and not migration.succeeded and state == ModuleState.MIGRATING and needed
+        return ready and self._opening(migration.module).is_open
+
+    def _opening(self, module: str) -> Opening:
+        wave = assign_waves(self.spec.modules)[module]
+        return opening(self.spec.schedule.windows, wave, self.now, self.spec.customer.timezone)
+
+    @property
+    def next_openings(self) -> dict[str, datetime]:
+        """When the window opens of each module that waits for one."""
+        waiting = {ModuleState.MIGRATING, ModuleState.PREPARED}
+        found = {name: self._opening(name) for name, module in self.states.items() if module["state"] in waiting}
+        return {name: one.changes_at for name, one in found.items() if not one.is_open and one.changes_at}
 
     def load(self, migration: MigrationFacts) -> None:
         """The migration ends well."""
@@ -148,6 +162,11 @@ class World:
             if self.witness:
                 self._state(self.witness, type=AttestationType.UAT, name=case, result={"outcome": "Passed"})
                 yield f"test case {case} passes"
+
+    def happen(self, event: str) -> None:
+        """The business event is attested as passed, if somebody can speak for it."""
+        if self.witness:
+            self._state(self.witness, type=AttestationType.BUSINESS_EVENT, name=event, result={"outcome": "Passed"})
 
     def _state(self, by: Contact, **fields: Any) -> None:
         reference = {"name": self.body["metadata"]["name"]}

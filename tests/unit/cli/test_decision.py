@@ -6,10 +6,19 @@ from typing import Any
 
 import pytest
 
-from pilotage.api.v1alpha1.implementation import ImplementationSpec
+from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus
 from pilotage.api.v1alpha1.project import GateName, GateStatus
 from pilotage.api.v1alpha1.signoff import SignOffDecision, SignOffSpec
-from pilotage.cli.decision import Refusal, blocker, check, find_gate, moment, signer
+from pilotage.cli.decision import (
+    Refusal,
+    blocker,
+    check,
+    failed_module,
+    find_gate,
+    moment,
+    rollback_signer,
+    signer,
+)
 from pilotage.plan.sign_off import Words, sign_off
 from tests.support.builders import a_module, an_implementation
 
@@ -144,3 +153,37 @@ def test_what_is_recorded_is_bound_to_the_digest_that_was_shown():
         "reason": "no",
     }
     SignOffSpec.model_validate(made["spec"])
+
+
+def module(**fields: Any) -> ImplementationStatus:
+    good = {"revision": 1, "version": "1.0.0", "inputDigest": "a" * 40}
+    usual = {"name": "core", "wave": 1, "state": "Failed", "since": "2026-11-23T08:00:00Z", "desiredInput": "b" * 40}
+    return ImplementationStatus.model_validate({"modules": [{**usual, "lastGood": good, **fields}]})
+
+
+def test_a_rollback_is_about_the_input_that_failed():
+    gate = failed_module(module(), "core")
+    assert gate.digest == "b" * 40
+    assert gate.message.endswith("It goes back to revision 1 (1.0.0)")
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "words"),
+    [
+        (module(), "sales", "no module sales; modules are core"),
+        (module(state="Live"), "core", "module core is Live, not Failed: change its version or values instead"),
+        (module(lastGood=None), "core", "has no good revision before this one"),
+    ],
+)
+def test_where_nothing_goes_back_a_rollback_is_refused(status, name, words):
+    with pytest.raises(Refusal, match=words):
+        failed_module(status, name)
+
+
+def test_only_the_customers_leads_order_a_rollback():
+    contacts = ImplementationSpec.model_validate(project()["spec"]).contacts
+    assert rollback_signer(contacts, "wang@huasheng.example", None).id == "wang"
+    assert rollback_signer(contacts, "li@vendor.example", "wang").id == "wang"
+    for by in (None, "li", "nobody"):
+        with pytest.raises(Refusal, match="none of those who order a rollback"):
+            rollback_signer(contacts, "li@vendor.example", by)

@@ -44,6 +44,11 @@ def test_a_gate_names_who_decides_it_in_each_profile(capsys: pytest.CaptureFixtu
     )
 
 
+@pytest.mark.parametrize("gate", list(GateName))
+def test_each_gate_can_be_asked_about(capsys: pytest.CaptureFixture[str], gate: GateName):
+    assert json.loads(explain(capsys, gate, "-o", "json")[1])[0]["kind"] == "gate"
+
+
 def test_a_name_of_a_gate_and_of_a_reason_is_explained_as_both(capsys: pytest.CaptureFixture[str]):
     text = explain(capsys, "ScopeBaselined", "--language", "zh-CN")[1]
     assert re.findall(r"^类别 +(\S+)", text, re.MULTILINE) == ["关口", "原因"]

@@ -83,6 +83,17 @@ def a_live_migration() -> dict[str, Any]:
     return a_migration(source={"connection": "old-erp"}, objects=objects)
 
 
+def a_fetching_migration(kind: str = "http") -> dict[str, Any]:
+    return a_migration(source={kind: {"connection": "files"}})
+
+
+def with_connections(**types: str) -> dict[str, Any]:
+    return an_implementation(
+        connections=[{"name": name, "type": kind, "secretRef": {"name": name}} for name, kind in types.items()]
+        + [{"name": "erp-db", "type": "postgresql", "secretRef": {"name": "erp-db"}}]
+    )
+
+
 MYSQL = [{"name": "erp-db", "type": "mysql", "secretRef": {"name": "erp-db"}}]
 
 
@@ -105,6 +116,20 @@ def condition(decision: MigrationDecision, kind: str = "Ready") -> dict[str, Any
         ({"implementation": an_implementation(release="older")}, "ModuleNotRunning", False),
         ({"implementation": an_implementation(connections=[])}, "ConnectionUnknown", True),
         ({"body": a_live_migration()}, "ConnectionUnknown", True),
+        ({"body": a_fetching_migration()}, "ConnectionUnknown", True),
+        *(
+            (
+                {"body": a_fetching_migration(asked), "implementation": with_connections(files=given)},
+                "SourceUnsupported",
+                True,
+            )
+            for asked, given in (("http", "mysql"), ("http", "s3"), ("s3", "http"))
+        ),
+        (
+            {"body": a_live_migration(), "implementation": with_connections(**{"old-erp": "http"})},
+            "SourceUnsupported",
+            True,
+        ),
         ({"implementation": an_implementation(connections=MYSQL)}, "TargetUnsupported", True),
         ({"problem": Problem("SecretMissing", "Secret erp-db is not there")}, "SecretMissing", True),
         ({"body": after("Final")}, "MigrationJobMissing", False),
@@ -127,6 +152,21 @@ def test_nothing_is_started_while_something_is_missing(changes, reason, stalled)
 def test_the_plan_starts_when_the_module_runs(state):
     decision = decide(facts(implementation=an_implementation(state)))
     assert (decision.start, decision.status["phase"]) == (Stage.PLAN, "Planning")
+
+
+FRIDAY = {"name": "friday", "kind": "Allow", "rrule": "FREQ=WEEKLY;BYDAY=FR;BYHOUR=20", "duration": "10h"}
+
+
+@pytest.mark.parametrize(("run", "starts"), [("Final", False), ("Rehearsal", True), ("Mock", True)])
+def test_only_a_final_run_waits_for_its_window_and_wakes_when_it_opens(run, starts):
+    wednesday = datetime(2026, 12, 2, 12, tzinfo=UTC)
+    seen = facts(a_migration(run=run), now=wednesday, implementation=an_implementation(schedule={"windows": [FRIDAY]}))
+    decision = decide(seen)
+    assert (decision.start is Stage.PLAN) is starts
+    if not starts:
+        assert condition(decision)["reason"] == "WindowClosed"
+        assert decision.again == timedelta(days=2, hours=8)
+        assert decide(replace(seen, now=wednesday + decision.again)).start is Stage.PLAN
 
 
 @pytest.mark.parametrize(("needed", "kind"), [("Mock", "Rehearsal"), ("Rehearsal", "Rehearsal"), ("Mock", "Final")])

@@ -71,6 +71,14 @@ def test_what_nobody_can_attest_is_told_as_what_would_hold_the_project():
     assert found.held == ["module core stays Prepared: training of clerk: 0 of 9 people passed"]
 
 
+def test_a_window_is_waited_for():
+    friday = {"name": "friday", "kind": "Allow", "rrule": "FREQ=WEEKLY;BYDAY=FR;BYHOUR=20", "duration": "10h"}
+    found = play(an_implementation(a_module("core"), schedule={"windows": [friday]}), [a_migration("parties", "core")])
+    assert words(found)[1:] == ["the window opens for core", "migration parties loads into module core"]
+    assert (NOW + found.steps[-1].after).strftime("%a %H:%M") == "Fri 20:00"
+    assert found.held == []
+
+
 def test_a_stable_run_takes_its_time():
     check = a_check("month", "StableRunComplete", stableRun={"required": "30d"})
     found = play(an_implementation(a_module("core")), checks=[check])

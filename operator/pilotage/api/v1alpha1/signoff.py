@@ -23,12 +23,16 @@ ATOMIC = {"x-kubernetes-list-type": "atomic"}
 
 
 class SignOffDecision(StrEnum):
-    """What was decided. A Waive names blockers that may be passed over until it expires."""
+    """What was decided. A Waive names blockers that may be passed over until it expires.
+
+    A RollBack orders that a module which failed goes back to its last good revision.
+    """
 
     APPROVE = "Approve"
     APPROVE_WITH_CONDITIONS = "ApproveWithConditions"
     REJECT = "Reject"
     WAIVE = "Waive"
+    ROLL_BACK = "RollBack"
 
 
 class PunchListItem(ApiModel):
@@ -66,6 +70,10 @@ class SignOffSpec(ApiModel):
                 "self.decision != 'Waive' || (has(self.expires) && has(self.reason))",
                 "a Waive needs a reason and the time when it expires",
             ),
+            (
+                "self.decision != 'RollBack' || has(self.module) && has(self.reason) && self.gate == 'GoLiveApproved'",
+                "a RollBack needs gate GoLiveApproved, a module and a reason",
+            ),
         )
     }
 
@@ -79,7 +87,7 @@ class SignOffSpec(ApiModel):
         Field(
             max_length=71,
             pattern=r"^(sha256:)?[0-9a-f]{12,64}$",
-            description="of status.gates: what is decided on; at least its first twelve digits",
+            description="of status.gates; of a RollBack desiredInput of status.modules; at least twelve digits",
         ),
     ]
     by: Annotated[DnsLabel, Field(description="id of spec.contacts: whose decision it is")]
