@@ -210,6 +210,13 @@ REASONS: Final = {
             "由客户负责人决定：pilotage rollback，或由工程师修改模块",
         ),
     ),
+    Reason.CUTOVER_QUEUED: Entry(
+        ("other projects have all slots for cutovers", "上线名额已被其他项目占用"),
+        (
+            "nobody has to act: status.schedule shows the place in the queue; spec.priority orders it",
+            "无需人工处理；排队位置见 status.schedule，顺序由 spec.priority 决定",
+        ),
+    ),
     Reason.WINDOW_CLOSED: Entry(
         ("the module's window is shut", "当前不在上线窗口内"),
         (
