@@ -62,7 +62,7 @@ check: venv ## ruff, mypy, import-linter, crds drift
 
 .PHONY: test-unit
 test-unit: venv ## unit and simulation tests: no cluster, no database
-	$(VENV)/bin/pytest -q -m "not light and not embedded and not postgresql" --ignore tests/attacks
+	$(VENV)/bin/pytest -q -m "not light and not embedded and not postgresql and not prometheus" --ignore tests/attacks
 
 .PHONY: test-light
 test-light: light-programs ## contract and integration tests on etcd, kube-apiserver and controller-manager
@@ -91,8 +91,8 @@ test-mutants: light-programs ## known bugs put into a copy of the code: do the t
 	$(PYTHON) -m tests.mutants --document docs/reliability.md
 
 .PHONY: test-migration
-test-migration: venv ## the data engine on a real PostgreSQL
-	$(VENV)/bin/pytest -q -m "postgresql and not embedded"
+test-migration: venv ## the data engine on a real PostgreSQL; evidence from a real Prometheus
+	$(VENV)/bin/pytest -q -m "(postgresql or prometheus) and not embedded"
 
 .PHONY: test-e2e
 test-e2e: programs ## scenarios on the embedded cluster with real pods

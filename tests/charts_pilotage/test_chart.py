@@ -58,13 +58,30 @@ def one(objects: list[dict[str, Any]], kind: str, name: str = "pilotage") -> dic
     return found
 
 
+def test_declared_endpoints_reach_the_operator(render):
+    objects = render(
+        "endpoints[0].name=metrics", "endpoints[0].url=http://metrics.monitoring.svc", "endpoints[0].namespaces={a,b}"
+    )
+    (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    settings = Settings.from_environment({found["name"]: found.get("value", "1") for found in container["env"]})
+    assert str(settings.endpoints.find("metrics", "b")) == "http://metrics.monitoring.svc"
+
+
 def test_helm_has_nothing_against_it(helm):
     finished = helm("lint", "--strict", str(CHART), "--set", "customerNamespaces={huasheng}")
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
 @pytest.mark.parametrize(
-    "setting", ["replicas=2", "workers=0", "image.digest=sha256:1", "logLevel=LOUD", "customerNamespaces={Hua Sheng}"]
+    "setting",
+    [
+        "replicas=2",
+        "workers=0",
+        "image.digest=sha256:1",
+        "logLevel=LOUD",
+        "customerNamespaces={Hua Sheng}",
+        "endpoints[0].url=file:///x",
+    ],
 )
 def test_a_wrong_value_is_refused(helm, setting):
     finished = helm("template", "pilotage", str(CHART), "--set", setting)

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.light
 MODELS = {kind.kind: kind for kind in KINDS}
 EXAMPLES = [f"manifests/examples/{kind.kind.lower()}.yaml" for kind in KINDS]
 
+PROJECTS = ["manifests/examples/light.yaml", "manifests/examples/strict.yaml"]
+
 
 class Server:
     """The API server, spoken to as a user does: through kubectl, strict."""
@@ -170,8 +172,8 @@ def attestation(**spec: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_every_kind_has_an_example_that_is_taken_and_read_as_it_was_written(server, example):
+@pytest.mark.parametrize("example", [*EXAMPLES, *PROJECTS])
+def test_the_examples_of_kinds_and_projects_are_taken_and_read_as_they_were_written(server, example):
     written = list(yaml.safe_load_all((REPOSITORY / example).read_text(encoding="utf-8")))
     assert written
     for document in written:
@@ -254,7 +256,22 @@ REFUSED = {
     "two modules of one name": (implementation("erp", module("core"), module("core")), "uplicate"),
     "no modules": (implementation(modules=[]), "spec.modules"),
     "a duration without a unit": (implementation("erp", module("core", timeout="10")), "timeout"),
-    "no source of a metric": (check(metrics=[metric(source={})]), "give exactly one source: kubernetes, http or sql"),
+    "no source of a metric": (
+        check(metrics=[metric(source={})]),
+        "give exactly one source: kubernetes, http, sql, prometheus, migration or attestation",
+    ),
+    "a service without its port": (
+        check(metrics=[metric(source={"http": {"service": "web"}})]),
+        "give service and port, or endpoint",
+    ),
+    "a service and an endpoint": (
+        check(metrics=[metric(source={"http": {"service": "web", "port": 80, "endpoint": "portal"}})]),
+        "give service and port, or endpoint",
+    ),
+    "an address instead of an endpoint": (
+        check(metrics=[metric(source={"prometheus": {"endpoint": "http://10.0.0.1", "query": "up"}})]),
+        "spec.metrics[0].source.prometheus.endpoint",
+    ),
     "two targets of a metric": (
         check(metrics=[metric(target={"atLeast": "1", "atMost": "2"})]),
         "give exactly one target: atLeast, atMost or equals",
@@ -266,7 +283,19 @@ REFUSED = {
     ),
     "no source of a migration": (
         migration(source={}),
-        "give exactly one source: volume, configMap or connection",
+        "give exactly one source: volume, configMap, http, s3 or connection",
+    ),
+    "two sources of a migration": (
+        migration(source={"http": {"connection": "files"}, "s3": {"connection": "store"}}),
+        "give exactly one source: volume, configMap, http, s3 or connection",
+    ),
+    "a path that leads up from the server's folder": (
+        migration(source={"http": {"connection": "files", "path": "../other"}}),
+        "path may not lead upwards",
+    ),
+    "SQL that is no change of the staged rows": (
+        migration(objects=[target_object(sql=["delete from staged"])]),
+        "should match '^(update|UPDATE) staged",
     ),
     "a path that leads out of the volume": (
         migration(source={"volume": {"claimName": "legacy", "path": "../other"}}),
@@ -333,6 +362,10 @@ REFUSED = {
     "a waiver that never expires": (
         sign_off(decision="Waive", reason="-", waives=["module core: not ready"]),
         "a Waive needs a reason and the time when it expires",
+    ),
+    "a decision about what is measured": (
+        implementation("erp", module("core"), gates=[{"name": "EnvironmentReady"}]),
+        "EnvironmentReady is measured: waive single checks by a SignOff",
     ),
     "a rollback of nothing": (
         sign_off(decision="RollBack", reason="-"),

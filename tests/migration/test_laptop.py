@@ -30,8 +30,9 @@ MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 class Laptop:
     """A person's command line: no PG* variables, only a manifest and a URI."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, environment: dict[str, str] | None = None) -> None:
         self.world = world
+        self.environment = environment or {}
         settings = world.server.environment(world.database)
         self.uri = (
             f"postgresql://{settings['PGUSER']}@{settings['PGHOST']}:{settings['PGPORT']}/{settings['PGDATABASE']}"
@@ -46,7 +47,7 @@ class Laptop:
         return subprocess.Popen(
             [sys.executable, "-m", "pilotage.migration", *arguments],
             cwd=self.world.folder,
-            env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1"},
+            env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1", **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -97,8 +97,8 @@ MUTANTS = (
     Mutant(
         "no data is green",
         "plan/acceptance_track.py",
-        "if found.state is not MetricState.GOOD or found.samples < metric.min_samples",
-        "if found.state is MetricState.BREACHED",
+        "return found.state is MetricState.GOOD and found.samples >= metric.min_samples",
+        "return found.state is not MetricState.BREACHED",
         ("tests/unit/acceptance",),
     ),
     Mutant(

@@ -40,6 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [implementations]
   verbs:
     - approve-scopebaselined
+    - approve-environmentready
     - approve-datareconciled
     - approve-configurationready
     - approve-preliminaryaccepted

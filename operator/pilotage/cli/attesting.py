@@ -112,6 +112,7 @@ def _statement(session: Session, by: str, user: str, name: str | None, outcome: 
             "--passed": arguments.passed,
         },
         AttestationType.UAT: {"SUBJECT": name, "--outcome or --junit": outcome},
+        AttestationType.BUSINESS_EVENT: {"SUBJECT": name, "--outcome": outcome},
         AttestationType.DEFECT: {"SUBJECT": name, "--severity": arguments.severity, "--state": arguments.state},
     }[AttestationType(arguments.type)]
     if missing := [option for option, value in needed.items() if value is None]:

@@ -10,7 +10,7 @@ from pilotage.api.v1alpha1.implementation import ImplementationSpec, Implementat
 from pilotage.api.v1alpha1.project import Contact, ContactRole, GateName, GateState, GateStatus
 from pilotage.api.v1alpha1.signoff import SignOffDecision
 from pilotage.plan.conditions import parse_timestamp, timestamp
-from pilotage.plan.gates import APPROVALS, ASKING, PASSED, describe, gate_rules
+from pilotage.plan.gates import APPROVALS, ASKING, ENVIRONMENT_RULE, PASSED, describe, gate_rules
 from pilotage.plan.sign_off import Words
 
 
@@ -52,7 +52,7 @@ def _arguments(gate: GateStatus) -> str:
 
 def signer(spec: ImplementationSpec, gate: GateStatus, user: str, by: str | None) -> Contact:
     """The contact whose decision it is: the one that was named, else the one whom the user is."""
-    rule = gate_rules(spec)[gate.name]
+    rule = gate_rules(spec).get(gate.name, ENVIRONMENT_RULE)
     asked = [contact for contact in spec.contacts if contact.role in rule.requires]
     if by is not None:
         contact = next((found for found in spec.contacts if found.id == by), None)

@@ -24,7 +24,9 @@ from pilotage.plan.preview import Preview
 
 PIPED_WIDTH: Final = 140
 BAR: Final = 24
-GOOD: Final = frozenset({"Live", "Stable", "Accepted", "Succeeded", "Passed", "Approved", "Waived", "True"})
+GOOD: Final = frozenset(
+    {"Live", "Stable", "Accepted", "Succeeded", "Passed", "ConditionallyPassed", "Approved", "Waived", "True"}
+)
 BAD: Final = frozenset({"Failed", "Unhealthy", "RolledBack", "Rejected", "Paused", "Stale", "Expired"})
 
 
@@ -214,3 +216,8 @@ def duties(found: Sequence[tuple[str, Project, NextAction]], now: datetime, say:
         due = Text(action.due or "", style="red" if late else "")
         table.add_row(due, printable(action.who, 60), key, printable(action.what, 400))
     return table
+
+
+def glossary_entries(found: Sequence[Mapping[str, str]], say: Language) -> RenderableType:
+    """Explanations, one below the other."""
+    return Group(*(_rows((Text(say(name), style="bold"), text) for name, text in entry.items()) for entry in found))

@@ -1,4 +1,4 @@
-"""What a Service of the namespace answers to a GET request. Nothing but such Services is ever asked."""
+"""What a GET request is answered by a Service of the namespace, or by a declared endpoint. Nothing else is asked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from pilotage.api.v1alpha1.acceptancecheck import HttpMeasure, HttpSource
+from pilotage.evidence.endpoints import Endpoints, EndpointUnknown
 from pilotage.kube.client import ApiError, Cluster, NotFound
 from pilotage.kube.resources import SERVICES
 from pilotage.plan.acceptance_sample import Sample
@@ -71,64 +72,85 @@ def _is_no_pod(host: str) -> bool:
 class HttpEvidence:
     """Asks Services. One client for all: no proxy, no cookies, no redirects, no connection kept."""
 
-    def __init__(self, resolver: AbstractResolver | None = None, time_limit: float = TIME_LIMIT) -> None:
+    def __init__(
+        self,
+        resolver: AbstractResolver | None = None,
+        time_limit: float = TIME_LIMIT,
+        endpoints: Endpoints | None = None,
+    ) -> None:
         self._resolver = resolver
         self._time_limit = time_limit
+        self._endpoints = endpoints or Endpoints()
 
     async def measure(self, cluster: Cluster, namespace: str, source: HttpSource, account: str) -> Sample:
         """One sample: Success is 1 or 0, Latency in seconds. A request that fails has no latency, it misses."""
         try:
-            await _require_service(cluster, namespace, source, account)
-            answer = await self.ask(namespace, source)
-        except SourceUnusable as error:
+            answer = await self.ask(source, await self._address(cluster, namespace, source, account))
+        except (SourceUnusable, EndpointUnknown) as error:
             return Sample.error(str(error))
         if source.measure is HttpMeasure.SUCCESS:
             return Sample.of(BAD if answer.problem else GOOD, answer.problem)
         return Sample.missed(answer.problem) if answer.problem else Sample.of(f"{answer.seconds:.3f}")
 
-    async def ask(self, namespace: str, source: HttpSource) -> Answer:
+    async def _address(self, cluster: Cluster, namespace: str, source: HttpSource, account: str) -> URL:
+        if source.endpoint is not None:
+            base = self._endpoints.find(source.endpoint, namespace)
+            root = str(base).rstrip("/")
+            # Joined as text: a path such as //host stays a path.
+            url = URL(f"{root}{source.path}")
+            if not url.path.startswith(f"{URL(root).path.rstrip('/')}/"):
+                msg = f"path {source.path} leads out of endpoint {source.endpoint}; that is refused"
+                raise SourceUnusable(msg)
+            return url
+        if source.service is None or source.port is None:
+            msg = "the source names neither service and port nor endpoint"
+            raise SourceUnusable(msg)
+        await _require_service(cluster, namespace, source.service, source.port, account)
+        return URL(f"http://{source.service}.{namespace}.svc:{source.port}{source.path}")
+
+    async def ask(self, source: HttpSource, url: URL) -> Answer:
         """Send the request and judge the answer. Raises SourceUnusable when the name cannot be resolved."""
-        host = f"{source.service}.{namespace}.svc"
-        url = URL(f"http://{host}:{source.port}{source.path}")
         started = time.monotonic()
-        connector = aiohttp.TCPConnector(
-            resolver=self._resolver or PodAddresses(), force_close=True, use_dns_cache=False
-        )
-        timeout = aiohttp.ClientTimeout(total=self._time_limit)
         try:
             async with (
-                aiohttp.ClientSession(
-                    connector=connector,
-                    timeout=timeout,
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    auto_decompress=False,
-                    headers={"Accept-Encoding": "identity", "User-Agent": "pilotage"},
-                ) as session,
+                open_session(self._resolver, self._time_limit) as session,
                 session.get(url, allow_redirects=False) as response,
             ):
-                body = await _read(response)
+                body = await read_body(response)
                 return Answer(time.monotonic() - started, _problem(source, response, body))
         except aiohttp.ClientConnectorDNSError as error:
-            msg = f"{host} cannot be resolved: {error.os_error.strerror or error.os_error}"
+            msg = f"{url.host} cannot be resolved: {error.os_error.strerror or error.os_error}"
             raise SourceUnusable(msg) from error
         except TimeoutError:
             return Answer(self._time_limit, f"no complete answer within {self._time_limit:g} s")
         except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as error:
-            text = f"no answer from {host}:{source.port}: {str(error) or type(error).__name__}"
+            text = f"no answer from {url.host}:{url.port}: {str(error) or type(error).__name__}"
             return Answer(time.monotonic() - started, text)
 
 
-async def _require_service(cluster: Cluster, namespace: str, source: HttpSource, account: str) -> None:
+def open_session(resolver: AbstractResolver | None, time_limit: float) -> aiohttp.ClientSession:
+    """A client for one request: bounded in time, without proxy, cookies, decompression or a connection kept."""
+    connector = aiohttp.TCPConnector(resolver=resolver or PodAddresses(), force_close=True, use_dns_cache=False)
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=time_limit),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        headers={"Accept-Encoding": "identity", "User-Agent": "pilotage"},
+    )
+
+
+async def _require_service(cluster: Cluster, namespace: str, name: str, port: int, account: str) -> None:
     try:
-        service = await cluster.get(SERVICES, namespace, source.service, acting_as=account)
+        service = await cluster.get(SERVICES, namespace, name, acting_as=account)
     except NotFound as error:
-        msg = f"Service {source.service} is not there"
+        msg = f"Service {name} is not there"
         raise SourceUnusable(msg) from error
     except ApiError as error:
-        msg = f"Service {source.service} cannot be read: {error.message}"
+        msg = f"Service {name} cannot be read: {error.message}"
         raise SourceUnusable(msg) from error
-    if problem := service_problem(service, source.port):
-        raise SourceUnusable(f"Service {source.service} {problem}")
+    if problem := service_problem(service, port):
+        raise SourceUnusable(f"Service {name} {problem}")
 
 
 def service_problem(service: Mapping[str, Any], port: int) -> str:
@@ -147,7 +169,8 @@ def service_problem(service: Mapping[str, Any], port: int) -> str:
     return ""
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def read_body(response: aiohttp.ClientResponse) -> bytes:
+    """The answer's first MiB."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(65536):
         body += chunk

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pilotage.api.v1alpha1.common import MANAGED_BY, MANAGED_BY_LABEL
+from pilotage.api.v1alpha1.implementation import Connection, ConnectionType
 
 CONTAINER: Final = "probe"
 JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
@@ -30,6 +31,20 @@ SOURCE_VARIABLES: Final = {
     "SOURCE_DATABASE": "database",
     "SOURCE_USER": "username",
     "SOURCE_PASSWORD": "password",
+}
+FILE_SERVER_VARIABLES: Final = {
+    "SOURCE_URL": "url",
+    "SOURCE_USER": "username",
+    "SOURCE_PASSWORD": "password",
+    "SOURCE_TOKEN": "token",
+    "SOURCE_CA": "ca",
+}
+STORE_VARIABLES: Final = {
+    "SOURCE_URL": "url",
+    "SOURCE_USER": "accessKey",
+    "SOURCE_PASSWORD": "secretKey",
+    "SOURCE_REGION": "region",
+    "SOURCE_CA": "ca",
 }
 
 # What Pod Security `restricted` asks of every pod that runs the data engine's image.
@@ -67,13 +82,15 @@ def build_probe_job(
     image: str,
     probe: Mapping[str, Any],
     labels: Mapping[str, str],
+    environment: Iterable[Mapping[str, Any]] | None = None,
     annotations: Mapping[str, str] | None = None,
     pull_policy: str = "IfNotPresent",
 ) -> dict[str, Any]:
     """A Job that asks `probe` of the database whose connection Secret is named, and belongs to `owner`.
 
-    `owner` is the manifest of the object that the Job goes with; `probe` is what `pilotage-migrate probe` reads:
-    `{"connect": true}` or `{"queries": [{"name", "query", "timeoutSeconds"}]}`.
+    `environment` tells another kind of connection instead. `owner` is the manifest of the object that the Job goes
+    with; `probe` is what `pilotage-migrate probe` reads: `{"connect": true}` or
+    `{"queries": [{"name", "query", "timeoutSeconds"}]}`.
     """
     marked = {**labels, MANAGED_BY_LABEL: MANAGED_BY}
     container = {
@@ -83,7 +100,7 @@ def build_probe_job(
         "command": ["pilotage-migrate", "probe"],
         "env": [
             {"name": "PILOTAGE_PROBE", "value": json.dumps(probe, ensure_ascii=False)},
-            *connection_environment(secret),
+            *(connection_environment(secret) if environment is None else environment),
         ],
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": CONTAINER_SECURITY,
@@ -124,13 +141,30 @@ def connection_environment(secret: str) -> list[dict[str, Any]]:
     ]
 
 
-def source_environment(secret: str, kind: str) -> list[dict[str, Any]]:
-    """The variables through which the data engine is told where a live source is, in the same way."""
+def source_environment(connection: Connection, allowed_addresses: str) -> list[dict[str, Any]]:
+    """The variables through which the data engine is told where a source is, in the same way.
+
+    `allowed_addresses` are networks, with commas, that a file server may be in although they are this machine's.
+    """
+    variables, others = SOURCE_VARIABLES, []
+    if connection.type.serves_files:
+        variables = STORE_VARIABLES if connection.type is ConnectionType.S3 else FILE_SERVER_VARIABLES
+        others = [{"name": "PILOTAGE_SOURCE_ADDRESSES", "value": allowed_addresses}]
+    needed = connection.type.secret_keys
     references = [
-        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-        for variable, key in SOURCE_VARIABLES.items()
+        {
+            "name": variable,
+            "valueFrom": {
+                "secretKeyRef": {
+                    "name": connection.secret_ref.name,
+                    "key": key,
+                    **({} if key in needed else {"optional": True}),
+                }
+            },
+        }
+        for variable, key in variables.items()
     ]
-    return [{"name": "SOURCE_TYPE", "value": kind}, *references]
+    return [{"name": "SOURCE_TYPE", "value": connection.type.value}, *others, *references]
 
 
 def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:

@@ -322,7 +322,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=URI",
-        help="the target's connection, or a live source's; default: the variables PG* (which also fill what the "
+        help="the target's connection, or the source's; default: the variables PG* (which also fill what the "
         "target's URI leaves out) and SOURCE_*",
     )
 
@@ -428,8 +428,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(chosen, "connection", None):
             spec = _spec(chosen)
             use_connection(chosen.connection, spec.target.connection)
-            if spec.source.connection:
-                use_source(chosen.connection, spec.source.connection)
+            if spec.source.connection_name:
+                use_source(chosen.connection, spec.source.connection_name)
         _answer(command, command.act(chosen))
     except Halt as halt:
         _answer_halt(chosen, command, halt)

@@ -8,27 +8,23 @@ import io
 import ipaddress
 import json
 import re
-import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from pilotage.migration.errors import Halt, Unreachable
+from pilotage.migration.web import hang_up, retry_after
 
 ANSWER_BYTES: Final = 1 << 20
 RESULT_BYTES: Final = 256 << 20
 ATTEMPTS: Final = 6
 SOCKET_SECONDS: Final = 60.0
 ANSWER_SECONDS: Final = 600.0
-LONGEST_PAUSE: Final = 300.0
 READ_BYTES: Final = 1 << 16
 
 ID: Final = "sf__Id"
@@ -174,7 +170,7 @@ class BulkApi:
                 if answer.status != HTTPStatus.TOO_MANY_REQUESTS and method == "PUT":
                     raise UploadLost
                 problem = f"answers {answer.status}"
-                wait = _retry_after(answer.headers.get("retry-after", ""), wait)
+                wait = retry_after(answer.headers.get("retry-after", ""), wait)
             if attempt < ATTEMPTS - 1:
                 self._pause(wait)
         raise Unreachable("ApiUnreachable", f"the API at {self._host} {problem}, {ATTEMPTS} times; run the same again")
@@ -192,7 +188,7 @@ class BulkApi:
             headers["Content-Type"] = kind
         connection.connect()
         # The timeout of a socket begins anew with each byte: who sends headers for ever is hung up on.
-        watch = threading.Timer(ANSWER_SECONDS, _hang_up, (connection.sock,))
+        watch = threading.Timer(ANSWER_SECONDS, hang_up, (connection.sock,))
         watch.start()
         try:
             connection.request(method, self._path + path, body, headers)
@@ -243,26 +239,11 @@ def _address(url: str) -> tuple[SplitResult, int | None]:
     return found, port
 
 
-def _hang_up(connection: socket.socket) -> None:
-    # Of the plain socket: the method of a TLS socket would take the session from under whoever reads.
-    with suppress(OSError):
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _retry_after(text: str, otherwise: float) -> float:
-    """Seconds that the header asks for, as a number or a date, within what a run can wait."""
-    try:
-        seconds = float(text) if text.isdigit() else (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
-        return otherwise
-    return min(max(seconds, 0.0), LONGEST_PAUSE)
 
 
 def outcome_of(row: Mapping[str, str], name: str) -> str:

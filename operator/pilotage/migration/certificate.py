@@ -41,6 +41,7 @@ def write_certificate(
         "durations": result["durations"],
         **particulars,
         "database": connection.info.dbname,
+        "order": found.plan.get("order"),
         "sources": [
             {key: plan[key] for key in ("file", "encoding", "sha256", "consistency") if plan[key] is not None}
             for plan in found.plan["objects"]

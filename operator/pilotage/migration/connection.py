@@ -9,6 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from pilotage.migration.errors import Halt
+from pilotage.migration.source.download import SERVER_SCHEMES, use_server_uri
 from pilotage.migration.source.live import use_source_uri
 
 
@@ -36,7 +37,8 @@ def use_source(given: Sequence[str], wanted: str) -> None:
     """Of the connections NAME=URI, use the one that the spec's source names; none given leaves SOURCE_*."""
     named = dict(one.partition("=")[::2] for one in given)
     if wanted in named:
-        use_source_uri(named[wanted])
+        uri = named[wanted]
+        (use_server_uri if uri.partition(":")[0] in SERVER_SCHEMES else use_source_uri)(uri)
 
 
 def use_connection(given: Sequence[str], wanted: str) -> None:

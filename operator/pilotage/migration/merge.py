@@ -69,7 +69,8 @@ def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan
     connection.execute(
         sql.SQL(
             "insert into mig.crosswalk (run_id, object, src_offset, target_key, outcome)"
-            " select %s, %s, s._seq, {key}, {outcome} from {staging} s where {outcome} <> 'quarantined'"
+            " select %s, %s, s._seq, {key}, {outcome} from {staging} s"
+            " where {outcome} not in ('quarantined', 'filtered')"
         ).format(key=key_text(plan, "s"), outcome=outcome("s"), staging=staging),
         (run, plan.definition.name),
     )
@@ -111,7 +112,8 @@ def _refuse_conflicts(connection: Connection, plan: ObjectPlan, matching: sql.Co
 def _update_statement(table: sql.Identifier, plan: ObjectPlan) -> sql.Composed | None:
     """Changes rows that are there by the rows that are kept, between two places; None when nothing is to change."""
     policy = plan.definition.on_conflict.policy
-    columns = [field.to for field in plan.definition.fields if field.to not in plan.definition.key]
+    left = {*plan.definition.key, *(one.column for one in plan.late)}
+    columns = [field.to for field in plan.definition.fields if field.to not in left]
     if policy is ConflictPolicy.FILL_NULLS:
         form = "{column} = coalesce(t.{column}, {value})"
         changed = sql.SQL(" or ").join(
@@ -193,15 +195,16 @@ def _waiting(
 
 
 def _insert_statement(table: sql.Identifier, plan: ObjectPlan) -> sql.Composed:
-    """Adds the undecided rows between two places."""
+    """Adds the undecided rows between two places. What is filled last is empty, whatever the column's default."""
     columns = [field.to for field in plan.definition.fields]
+    late = {one.column for one in plan.late}
     return sql.SQL(
         "insert into {table} ({columns}) select {values} from {staging} s"
         " where s._outcome is null and s._seq between %s and %s order by {key}"
     ).format(
         table=table,
         columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
-        values=sql.SQL(", ").join(typed(plan, column, "s") for column in columns),
+        values=sql.SQL(", ").join(sql.NULL if column in late else typed(plan, column, "s") for column in columns),
         staging=sql.Identifier("mig_stg", plan.staging),
         key=sql.SQL(", ").join(typed(plan, column, "s") for column in plan.definition.key),
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -27,9 +29,11 @@ from pilotage.migration.database import Connection, require_columns, require_ref
 from pilotage.migration.encoding import decode
 from pilotage.migration.errors import Halt
 from pilotage.migration.mapping import field_rules, filter_rules, read_header
+from pilotage.migration.order import Late, arrange, late_from_json, late_to_json, read_ties
 from pilotage.migration.records import read_records, split_fields
 from pilotage.migration.rehearsal import hold_to_rehearsal
 from pilotage.migration.source.door import Opened, open_source
+from pilotage.migration.source.download import download, file_server
 from pilotage.migration.source.forms import Form, line_texts
 from pilotage.migration.source.lines import Readable, read_lines
 from pilotage.migration.source.table import row_lines
@@ -47,9 +51,10 @@ WRITTEN_PARTS: Final = 4
 
 @dataclass(frozen=True)
 class ObjectPlan:
-    """One object as the workers need it.
+    """One object as the workers need it. `order` is its place in the spec; `late` are columns that are filled last.
 
-    `kept` says that its lines are in the ledger's `mig.part`, because no worker could read a range of the file.
+    `kept` says that its lines are in the ledger's `mig.part`, because no worker could read a range of the file, or has
+    it.
     """
 
     definition: MigrationObject
@@ -64,6 +69,7 @@ class ObjectPlan:
     form: Form = Form.CSV
     kept: bool = False
     consistency: Consistency | None = None
+    late: tuple[Late, ...] = ()
 
     def line_texts(self, raw: bytes) -> list[str]:
         """The texts of one record, in the order of the header. Raises Refused, csv.Error and UnicodeDecodeError."""
@@ -98,6 +104,7 @@ class ObjectPlan:
             "form": self.form.value,
             "kept": self.kept,
             "consistency": self.consistency.value if self.consistency else None,
+            "late": late_to_json(self.late),
         }
 
     @staticmethod
@@ -111,6 +118,7 @@ class ObjectPlan:
                 "form": Form(found["form"]),
                 "consistency": Consistency(found["consistency"]) if found["consistency"] else None,
                 "columns": {name: Column(**column) for name, column in found["columns"].items()},
+                "late": tuple(map(late_from_json, found.get("late", ()))),
             }
         )
 
@@ -144,7 +152,7 @@ def plan_object(
         opened.sha256,
         f"r{run.replace('-', '')[:16]}_{order}",
         opened.form,
-        kept=opened.content is None or opened.content.packed,
+        kept=opened.content is None or opened.content.packed or spec.source.server is not None,
         consistency=opened.consistency,
     )
     return planned, opened
@@ -268,22 +276,49 @@ def make_plan(
     if known and known.state in LEFT and not _repeatable(known, attempt):
         return known.state
     schema, by_name = spec.target.schema_, {found.name: found for found in spec.objects}
-    plans: list[ObjectPlan] = []
-    sources: list[Opened] = []
-    for order, found in enumerate(spec.objects):
-        columns = require_columns(connection, schema, found)
+    columns = {found.name: require_columns(connection, schema, found) for found in spec.objects}
+    for found in spec.objects:
         require_references(connection, schema, by_name, found)
-        planned, opened = plan_object(spec, found, order, root, columns, run)
-        plans.append(planned)
-        sources.append(opened)
+    order = arrange(list(by_name), read_ties(connection, schema, spec.objects, columns))
+    with _source_root(spec, root) as folder:
+        looked_at = {}
+        for place, found in enumerate(spec.objects):
+            planned, opened = plan_object(spec, found, place, folder, columns[found.name], run)
+            looked_at[found.name] = replace(planned, late=tuple(order.late.get(found.name, ()))), opened
+        objects = [looked_at[name] for name in order.objects]
+        settings = {"job": job, "order": order.to_json()}
+        return _write_plan(connection, spec, objects, settings, run=run, attempt=attempt, chunk_rows=chunk_rows)
+
+
+@contextmanager
+def _source_root(spec: MigrationJobSpec, root: Path) -> Iterator[Path]:
+    """The folder with the source's files; those of a server are fetched, for as long as it takes to plan."""
+    if spec.source.server is None:
+        yield root
+        return
+    with tempfile.TemporaryDirectory(prefix="pilotage-source-") as folder:
+        files = [str(found.from_.file) for found in spec.objects]
+        download(file_server(), spec.source.server.path or "", files, Path(folder))
+        yield Path(folder)
+
+
+def _write_plan(
+    connection: Connection,
+    spec: MigrationJobSpec,
+    objects: Sequence[tuple[ObjectPlan, Opened]],
+    settings: dict[str, Any],
+    *,
+    run: str,
+    attempt: str,
+    chunk_rows: int,
+) -> str:
     # Whether a run is to be taken back is no part of what it is.
     kept = spec.model_copy(update={"rollback": spec.rollback.model_copy(update={"run": None})})
-    content = {"spec": kept.to_manifest(), "objects": [planned.to_json() for planned in plans]}
+    content = {"spec": kept.to_manifest(), "objects": [planned.to_json() for planned, _ in objects]}
     # What a live database held cannot be told before it is read: each attempt reads it anew.
     once = attempt if spec.source.connection else ""
     plan_hash = hashlib.sha256(ledger.canonical([content, chunk_rows, once]).encode()).hexdigest()
-    objects = list(zip(plans, sources, strict=True))
-    return _record(connection, run, attempt, plan_hash, {**content, "job": job}, objects, chunk_rows)
+    return _record(connection, run, attempt, plan_hash, {**content, **settings}, objects, chunk_rows)
 
 
 def _repeatable(known: ledger.RunRow, attempt: str) -> bool:

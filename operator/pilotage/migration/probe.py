@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from pilotage.api.v1alpha1.implementation import ConnectionType
 from pilotage.migration.database import Connection, connect, server_version
 from pilotage.migration.errors import Halt
+from pilotage.migration.source.download import file_server, reach
 from pilotage.migration.source.live import DEFAULT_PORTS, Address
 
 LONGEST_VALUE: Final = 256
@@ -40,6 +41,8 @@ def run_probe(probe: Probe) -> list[dict[str, Any]]:
     """A result for each question: name and either value or error. Passwords and row data never show in errors."""
     if probe.type is ConnectionType.MYSQL:
         return [_reach_mysql()]
+    if probe.type.serves_files:
+        return [_reach_files()]
     names = [query.name for query in probe.queries] or ["connect"]
     try:
         with connect() as connection:
@@ -63,6 +66,13 @@ def _reach_mysql() -> dict[str, Any]:
     except Halt as halt:
         return {"name": "connect", "value": None, "error": _without_password(halt.message)}
     return {"name": "connect", "value": version, "error": None}
+
+
+def _reach_files() -> dict[str, Any]:
+    try:
+        return {"name": "connect", "value": reach(file_server()), "error": None}
+    except Halt as halt:
+        return {"name": "connect", "value": None, "error": halt.message[:LONGEST_ERROR]}
 
 
 def _ask(connection: Connection, query: ProbeQuery) -> dict[str, Any]:

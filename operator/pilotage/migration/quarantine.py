@@ -28,8 +28,11 @@ def put_away(
     column: str,
     value: sql.Composable,
     message: str,
-) -> None:
-    """Quarantine the undecided rows `s` of the staging table for which `where` holds; a row may collect reasons."""
+) -> int:
+    """Quarantine the undecided rows `s` of the staging table for which `where` holds; a row may collect reasons.
+
+    Returns how many rows were still undecided.
+    """
     staging = sql.Identifier("mig_stg", plan.staging)
     value_of = sql.SQL("coalesce(s.{}, '')").format(value) if isinstance(value, sql.Identifier) else value
     connection.execute(
@@ -43,6 +46,6 @@ def put_away(
             "encoding": plan.encoding.value,
         },
     )
-    connection.execute(
+    return connection.execute(
         sql.SQL("update {} s set _outcome = 'quarantined' where s._outcome is null and ({})").format(staging, where)
-    )
+    ).rowcount

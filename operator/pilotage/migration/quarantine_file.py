@@ -218,7 +218,11 @@ def replay_spec(spec: dict[str, Any], name: str, file: str, delimiter: str) -> d
         for check in spec.get("reconcile", [])
         if check["object"] == name
     ]
-    return {**spec, "objects": [{**chosen, "from": source, "fields": fields}], "reconcile": checks}
+    # The repaired rows are a file in a folder, wherever the run's own came from.
+    place = {**spec["source"], "volume": {"claimName": "repaired"}}
+    for elsewhere in ("configMap", "http", "s3", "connection", "consistency"):
+        place.pop(elsewhere, None)
+    return {**spec, "source": place, "objects": [{**chosen, "from": source, "fields": fields}], "reconcile": checks}
 
 
 def _to_table(field: dict[str, Any], by_name: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
-from pilotage.migration import ledger, rehearsal, undo
+from pilotage.migration import late, ledger, rehearsal, undo
 from pilotage.migration.budget import over_budget
 from pilotage.migration.certificate import write_certificate
 from pilotage.migration.checks import group_totals, run_checks
@@ -24,6 +24,7 @@ from pilotage.migration.errors import BudgetExceeded, Halt, Rejected
 from pilotage.migration.merge import merge_object, reset_sequences
 from pilotage.migration.plan import ObjectPlan
 from pilotage.migration.references import resolve_references
+from pilotage.migration.statements import run_statements
 
 MAX_KEPT_REASONS = 20_000
 REASONS = {RunKind.MOCK: "Mocked", RunKind.REHEARSAL: "Rehearsed", RunKind.FINAL: "Reconciled"}
@@ -35,6 +36,7 @@ class _Account:
 
     result: dict[str, Any] = field(default_factory=dict)
     kept: list[tuple[Any, ...]] = field(default_factory=list)
+    statements: list[dict[str, Any]] = field(default_factory=list)
 
 
 def settle(connection: Connection, run: str) -> None:
@@ -78,7 +80,8 @@ def settle(connection: Connection, run: str) -> None:
             connection.execute("delete from mig.part where run_id = %s", (run,))
             result = {**account.result, "durations": ledger.durations(connection, run)}
             ledger.end_run(connection, run, "succeeded", REASONS[spec.run], "", result)
-            write_certificate(connection, run, found, result, _particulars(connection, spec, found, scratch))
+            particulars = {"sql": account.statements, **_particulars(connection, spec, found, scratch)}
+            write_certificate(connection, run, found, result, particulars)
     if spec.run is RunKind.FINAL:
         rehearsal.drop_scratch(connection, scratch)
 
@@ -94,7 +97,7 @@ def _settle_by_kind(
     run = found.run
     try:
         placed = rehearsal.open_scratch(connection, spec, scratch) if spec.run is RunKind.REHEARSAL else spec
-        checks = _merge(connection, run, placed, plans)
+        account.statements, checks = _merge(connection, found, placed, plans)
         groups = group_totals(connection, placed, plans)
         account.result = {**run_result(connection, run), "checks": checks, "groups": groups}
         _judge(connection, run, spec, account.result)
@@ -121,30 +124,18 @@ def _particulars(connection: Connection, spec: MigrationJobSpec, found: ledger.R
 
 
 def _merge(
-    connection: Connection, run: str, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
-) -> list[dict[str, Any]]:
-    schema = spec.target.schema_
+    connection: Connection, found: ledger.RunRow, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What the user's own statements did, and the results of the checks."""
+    run, schema = found.run, spec.target.schema_
     connection.execute("set local lock_timeout = '60s'")
     connection.execute("set local work_mem = '64MB'")
     for table in sorted({plan.definition.to for plan in plans.values()}):
         # Reading goes on; nobody else writes until the commit, so a key that is free stays free.
         connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(table_identifier(schema, table)))
-    # Not a nested transaction: reasons that a Halt leaves behind are read before anything is undone.
-    connection.execute("savepoint unmerged")
-    early: list[sql.Identifier] = []
-    while True:
-        _merge_objects(connection, run, spec, plans, early)
-        try:
-            connection.execute("set constraints all immediate")
-        except psycopg.IntegrityError as error:
-            late = sql.Identifier(error.diag.schema_name or schema, error.diag.constraint_name or "")
-            if late in early:
-                raise
-            # All at once, it cannot be told which row is refused: row by row, by a check at each statement, it can.
-            early.append(late)
-            connection.execute("rollback to savepoint unmerged")
-        else:
-            break
+    if (found.plan.get("order") or {}).get("deferred"):
+        connection.execute("set constraints all deferred")
+    statements = _merge_until_sound(connection, run, spec, plans)
     if _undoable(spec):
         for plan in plans.values():
             undo.keep_digests(connection, run, schema, plan)
@@ -152,7 +143,37 @@ def _merge(
         # No rollback takes a sequence back.
         for plan in plans.values():
             reset_sequences(connection, schema, plan)
-    return run_checks(connection, run, spec, plans)
+    return statements, run_checks(connection, run, spec, plans)
+
+
+def _merge_until_sound(
+    connection: Connection, run: str, spec: MigrationJobSpec, plans: dict[str, ObjectPlan]
+) -> list[dict[str, Any]]:
+    """Merge all objects, anew without each row of which only the end shows that it cannot stay.
+
+    Returns what the user's own statements did.
+    """
+    # Not a nested transaction: reasons that a Halt leaves behind are read before anything is undone.
+    connection.execute("savepoint unmerged")
+    early: list[sql.Identifier] = []
+    dangling: list[late.Dangling] = []
+    while True:
+        statements = _merge_objects(connection, run, spec, plans, early, dangling)
+        if found := late.fill(connection, run, spec.target.schema_, plans):
+            dangling += found
+            connection.execute("rollback to savepoint unmerged")
+            continue
+        try:
+            connection.execute("set constraints all immediate")
+        except psycopg.IntegrityError as error:
+            constraint = sql.Identifier(error.diag.schema_name or spec.target.schema_, error.diag.constraint_name or "")
+            if constraint in early:
+                raise
+            # All at once, it cannot be told which row is refused: row by row, by a check at each statement, it can.
+            early.append(constraint)
+            connection.execute("rollback to savepoint unmerged")
+        else:
+            return statements
 
 
 def _undoable(spec: MigrationJobSpec) -> bool:
@@ -165,20 +186,29 @@ def _merge_objects(
     spec: MigrationJobSpec,
     plans: dict[str, ObjectPlan],
     early: Sequence[sql.Identifier],
-) -> None:
-    """Merge all objects; `early` are deferred constraints that are to be checked at once."""
+    dangling: list[late.Dangling],
+) -> list[dict[str, Any]]:
+    """Merge all objects, in the plan's order; `early` are deferred constraints that are to be checked at once.
+
+    `dangling` are rows that an earlier round has found to lead nowhere. Returns what the user's own statements did.
+    """
     schema = spec.target.schema_
     for constraint in early:
         connection.execute(sql.SQL("set constraints {} immediate").format(constraint))
-    for found in spec.objects:
-        plan = plans[found.name]
+    statements = []
+    for plan in plans.values():
+        statements += run_statements(connection, run, plan)
         _analyze(connection, plan)
+    late.put_away_known(connection, run, schema, plans, dangling)
+    for plan in plans.values():
+        found = plan.definition
         resolve_references(connection, run, schema, plan, plans)
         settle_duplicates(connection, run, plan)
         settle_unique(connection, run, plan)
         if _undoable(spec):
             undo.keep_images(connection, run, schema, plan)
         merge_object(connection, run, schema, plan, found.error_budget or spec.error_budget)
+    return statements
 
 
 def _analyze(connection: Connection, plan: ObjectPlan) -> None:

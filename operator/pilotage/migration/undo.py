@@ -196,10 +196,13 @@ def _undo(connection: Connection, run: str, schema: str, plans: Sequence[ObjectP
     with _one_form(connection):
         changed = [row for plan in plans for row in _changed(connection, run, schema, plan)]
         _refuse(changed, "rows that the run wrote were changed since")
+        connection.execute("set constraints all deferred")
         try:
             restored = sum(_restore(connection, run, schema, plan) for plan in reversed(plans))
             referred = [row for plan in plans for row in _referred(connection, run, schema, plan, plans)]
             _refuse(referred, "rows that the run inserted are referred to by others")
+            for plan in plans:
+                _loosen(connection, run, schema, plan)
             removed = sum(_remove(connection, run, schema, plan) for plan in reversed(plans))
             connection.execute("set constraints all immediate")
         except (psycopg.IntegrityError, psycopg.errors.RaiseException) as error:
@@ -289,6 +292,24 @@ def _restore(connection: Connection, run: str, schema: str, plan: ObjectPlan) ->
         ),
         sql.SQL("before is not null"),
     )
+
+
+def _loosen(connection: Connection, run: str, schema: str, plan: ObjectPlan) -> None:
+    """Empty the columns of rows that go which were filled last: no order of removal suits a circle."""
+    if plan.late:
+        connection.execute(
+            sql.SQL(
+                "update {table} t set {assignments} from mig.undo u where u.run_id = %s and u.object = %s"
+                " and u.before is null and {same}"
+            ).format(
+                table=table_identifier(schema, plan.definition.to),
+                assignments=sql.SQL(", ").join(
+                    sql.SQL("{} = null").format(sql.Identifier(one.column)) for one in plan.late
+                ),
+                same=_same(plan, "t", "u"),
+            ),
+            (run, plan.definition.name),
+        )
 
 
 def _remove(connection: Connection, run: str, schema: str, plan: ObjectPlan) -> int:

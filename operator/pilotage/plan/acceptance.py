@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from pilotage.api.v1alpha1.acceptancecheck import AcceptanceCheckStatus, CheckPhase, ModuleCheckStatus, ProbeStatus
+from pilotage.api.v1alpha1.acceptancecheck import (
+    PASSING,
+    AcceptanceCheckStatus,
+    CheckPhase,
+    ModuleCheckStatus,
+    ProbeStatus,
+)
 from pilotage.api.v1alpha1.common import parse_duration
+from pilotage.plan.acceptance_clock import format_total, required_of
+from pilotage.plan.acceptance_days import days_kept
 from pilotage.plan.acceptance_sample import Sample
 from pilotage.plan.acceptance_schedule import MAX_MEASUREMENTS, CheckObservation, Track, begin_round, next_look
 from pilotage.plan.acceptance_track import advance
@@ -51,10 +59,10 @@ def gate_verdict(check_manifest: Mapping[str, Any], module: str, input_digest: s
         return Verdict(passed=False, phase=CheckPhase.PENDING, message="this input of the module is not measured yet")
     phase = track.get("phase", CheckPhase.PENDING)
     return Verdict(
-        passed=phase == CheckPhase.PASSED,
+        passed=phase in PASSING,
         phase=phase,
         message=track.get("message", ""),
-        ended_badly=phase == CheckPhase.FAILED and bool(track.get("concluded")),
+        ended_badly=phase not in PASSING and bool(track.get("concluded")),
     )
 
 
@@ -67,11 +75,14 @@ def decide(
     """
     spec, before = seen.spec, seen.previous
     tracks = []
-    for track in begin_round(seen):
+    begun = begin_round(seen)
+    keep = days_kept(len(begun), len(spec.metrics))
+    events = frozenset(((seen.implementation or {}).get("status") or {}).get("businessEvents") or ())
+    for track in begun:
         status = track.status
         if status.subject:
             mine = {metric: found for (module, metric), found in samples.items() if module == status.name}
-            status = advance(spec, status, mine, seen.now)
+            status = advance(spec, status, mine, seen.now, keep_days=keep, events=events)
         tracks.append(Track(status, track.release))
     modules = [track.status for track in tracks]
     standing = _standing(seen, modules)
@@ -121,6 +132,7 @@ WORST_FIRST: Final = (
     CheckPhase.INCONCLUSIVE,
     CheckPhase.OBSERVING,
     CheckPhase.PENDING,
+    CheckPhase.CONDITIONALLY_PASSED,
 )
 
 
@@ -137,11 +149,13 @@ def _standing(seen: CheckObservation, tracks: Sequence[ModuleCheckStatus]) -> St
     if not tracks:
         text = f"a check measures at most {MAX_MEASUREMENTS} metrics of modules; name fewer modules, or split it"
         return Standing(Progress.STALLED, "TooManyMeasurements", text)
-    passed = [track for track in tracks if track.phase is CheckPhase.PASSED]
-    if len(passed) == len(tracks):
-        return Standing(Progress.READY, CheckPhase.PASSED, f"passed for {_count(tracks)}")
-    ended = any(track.phase is CheckPhase.FAILED and track.concluded for track in tracks)
+    passed = [track for track in tracks if track.phase in PASSING]
     phase = _phase(tracks)
+    if len(passed) == len(tracks):
+        conditional = [track for track in tracks if track.phase is CheckPhase.CONDITIONALLY_PASSED]
+        notes = [f"{track.name} {track.message}" for track in conditional]
+        return Standing(Progress.READY, phase, "; ".join([f"passed for {_count(tracks)}", *notes]))
+    ended = any(track.phase not in PASSING and track.concluded for track in tracks)
     held = sorted((track for track in tracks if track not in passed), key=lambda track: WORST_FIRST.index(track.phase))
     text = "; ".join(f"{track.name}: {track.phase}: {track.message}" for track in held)
     message = f"passed for {len(passed)} of {_count(tracks)}; {text}"
@@ -156,5 +170,5 @@ def _slowest_clock(tracks: Sequence[ModuleCheckStatus]) -> str | None:
     clocks = [track.clock for track in tracks if track.clock]
     if not clocks:
         return None
-    slowest = min(clocks, key=lambda clock: parse_duration(clock.accumulated))
-    return f"{slowest.accumulated}/{slowest.required}"
+    slowest = max(clocks, key=lambda clock: required_of(clock) - parse_duration(clock.accumulated))
+    return f"{slowest.accumulated}/{format_total(slowest)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -85,3 +86,20 @@ def judge(target: Target, value: str) -> Outcome:
     if target.at_least is not None:
         return Outcome.VALUE if number >= Decimal(target.at_least) else Outcome.MISSED
     return Outcome.VALUE if number <= Decimal(target.at_most or "0") else Outcome.MISSED
+
+
+def worst_value(target: Target, values: Sequence[str]) -> str:
+    """The value that is furthest from meeting the target; one that cannot be compared is worse than any other.
+
+    Raises ValueError without values.
+    """
+    verdicts = [(judge(target, value), value) for value in values]
+    for outcome in (Outcome.ERROR, Outcome.MISSED, Outcome.VALUE):
+        found = [value for verdict, value in verdicts if verdict is outcome]
+        if not found:
+            continue
+        if outcome is Outcome.ERROR or target.equals is not None:
+            return found[0]
+        return min(found, key=Decimal) if target.at_least is not None else max(found, key=Decimal)
+    msg = "there is no value"
+    raise ValueError(msg)

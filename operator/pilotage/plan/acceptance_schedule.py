@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any, Final
 
 from pilotage.api.v1alpha1.acceptancecheck import (
+    PASSING,
     AcceptanceCheckSpec,
     AcceptanceCheckStatus,
-    CheckPhase,
     Gate,
     Metric,
     ModuleCheckStatus,
@@ -132,15 +132,23 @@ def _begin(seen: CheckObservation, name: str, known: ModuleCheckStatus | None, m
     release = "" if waiting else module["release"]["name"]
     if known is not None and known.subject and wanted in {"", known.subject}:
         return Track(_resume(seen, known), release)
+    carried = _carried(seen.spec, known)
     if waiting:
-        return Track(ModuleCheckStatus(name=name, message=waiting))
-    return Track(fresh_track(seen.spec, name, wanted, seen.now), release)
+        kept = {"clock": carried.clock, "days": carried.days} if carried else {}
+        return Track(ModuleCheckStatus(name=name, message=waiting, **kept), release)
+    return Track(fresh_track(seen.spec, name, wanted, seen.now, carried), release)
+
+
+def _carried(spec: AcceptanceCheckSpec, known: ModuleCheckStatus | None) -> ModuleCheckStatus | None:
+    """The release before, when its clock stays for the one that follows. What ended without a pass begins anew."""
+    keeps = spec.stable_run is not None and spec.stable_run.min_soak is not None
+    return known if keeps and known and (known.phase in PASSING or not known.concluded) else None
 
 
 def _resume(seen: CheckObservation, known: ModuleCheckStatus) -> ModuleCheckStatus:
     before = seen.previous
     if known.concluded:
-        retried = before.last_handled_retry_at != seen.retry_token and known.phase is CheckPhase.FAILED
+        retried = before.last_handled_retry_at != seen.retry_token and known.phase not in PASSING
         return fresh_track(seen.spec, known.name, known.subject, seen.now) if retried else known
     return known if before.session == seen.session else break_chain(known)
 

@@ -65,6 +65,7 @@ class Attested:
     training: tuple[TrainingStatus, ...] = ()
     outcomes: Mapping[str, Outcome | None] | None = None
     defects: DefectsStatus | None = None
+    events: tuple[str, ...] = ()
     unheeded: tuple[UnheededAttestation, ...] = ()
 
 
@@ -84,11 +85,13 @@ def assess_attestations(spec: ImplementationSpec, facts: ImplementationFacts) ->
     trainings = [found for found in newest.values() if found.spec.type is AttestationType.TRAINING]
     cases = {found.spec.name: found for found in newest.values() if found.spec.type is AttestationType.UAT}
     defects = [found for found in newest.values() if found.spec.type is AttestationType.DEFECT]
+    events = [found for found in newest.values() if found.spec.type is AttestationType.BUSINESS_EVENT]
     wanted = dict.fromkeys(case for _, case in required_cases(spec))
     return Attested(
         training=tuple(_training(role, trainings) for role in spec.training.roles),
         outcomes={case: cases[case].spec.result.outcome if case in cases else None for case in wanted},
         defects=_defects(defects) if defects else None,
+        events=tuple(sorted(e.spec.name for e in events if e.spec.name and e.spec.result.outcome is Outcome.PASSED)),
         unheeded=tuple(unheeded[-MAX_UNHEEDED:]),
     )
 
@@ -106,6 +109,8 @@ def objection(spec: ImplementationSpec, stated: AttestationSpec, contact: Contac
         return f"{stated.by} is no id of spec.contacts"
     if stated.type is AttestationType.UAT and contact.role in VENDOR:
         return f"a test case of the users is not attested by the vendor's {contact.role}"
+    if stated.type is AttestationType.BUSINESS_EVENT and contact.role in VENDOR:
+        return f"a business event of the customer is not attested by the vendor's {contact.role}"
     if stated.type is AttestationType.TRAINING and stated.role not in {r.role for r in spec.training.roles}:
         return f"{stated.role} is no role of spec.training.roles"
     if spec.profile is Profile.STRICT and trust is Trust.ASSERTED:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pilotage.api.v1alpha1.common import parse_duration
-from pilotage.api.v1alpha1.implementation import ImplementationSpec, ModuleState
+from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleState
 from pilotage.api.v1alpha1.project import (
     MAX_BLOCKER,
     Contact,
@@ -24,6 +24,7 @@ from pilotage.api.v1alpha1.project import (
     Trust,
 )
 from pilotage.api.v1alpha1.signoff import SignOffDecision
+from pilotage.plan.acceptance_clock import format_duration
 from pilotage.plan.attested import Attested, OpenItem, open_tests, open_training
 from pilotage.plan.conditions import parse_timestamp, shorten, timestamp
 from pilotage.plan.digest import canonical_digest
@@ -33,9 +34,11 @@ from pilotage.plan.module import RANK, ClosedGate, ModuleHistory, automatic_targ
 from pilotage.plan.reasons import Reason
 from pilotage.plan.scope import Scope
 from pilotage.plan.trust import trust_in
+from pilotage.plan.windows import Opening
 
 LEAD, MANAGER = ContactRole.CUSTOMER_LEAD, ContactRole.PROJECT_MANAGER
 PASSED: Final = frozenset({GateState.APPROVED, GateState.WAIVED})
+PREFLIGHT: Final = "preflight "
 ASKING: Final = frozenset({GateState.OPEN, GateState.STALE, GateState.EXPIRED})
 APPROVALS: Final = frozenset({SignOffDecision.APPROVE, SignOffDecision.APPROVE_WITH_CONDITIONS})
 
@@ -87,6 +90,9 @@ class Rule:
     def holds(self) -> ModuleState | None:
         """The state in which a module waits for the gate; None: before it is installed."""
         return PRESETS[self.name].holds
+
+
+ENVIRONMENT_RULE: Final = Rule(GateName.ENVIRONMENT_READY, (LEAD, MANAGER), Per.PROJECT, None, parse_duration("5d"))
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,7 @@ class Project:
     histories: Mapping[str, ModuleHistory]
     scope: Scope
     attested: Attested
+    openings: Mapping[int, Opening]
     checks: Mapping[str, CheckFacts]
     previous: Sequence[GateStatus]
 
@@ -158,6 +165,53 @@ def decide_gates(project: Project) -> list[Gate]:
     for rule in gate_rules(project.spec).values():
         gates += [_decide(project, rule, wave, module, gates) for wave, module in _places(project, rule)]
     return gates
+
+
+def environment_gate(project: Project) -> Gate | None:
+    """The gate at which what the preflight measured, and is not strict, can be waived; None while nothing is missing.
+
+    Nobody approves it: it is passed as soon as nothing holds that is not waived.
+    """
+    missing = [found.name for found in project.facts.assessment if found.holds and not found.strict]
+    if not missing:
+        return None
+    rule = ENVIRONMENT_RULE
+    body = project.facts.body
+    agreed = {
+        "uid": body["metadata"].get("uid", ""),
+        "gate": rule.name.value,
+        "expects": project.spec.environment.to_manifest(),
+        "missing": sorted(missing),
+    }
+    digest = canonical_digest(agreed)
+    desk = _Desk.of(project, rule, (None, None), digest, used=False)
+    blockers = [f"{PREFLIGHT}{name}" for name in missing]
+    left = [found for found in blockers if found not in desk.waived]
+    state = GateState.NOT_READY if left else GateState.WAIVED
+    before = next((found for found in project.previous if found.name is rule.name), None)
+    same = before is not None and (before.state, before.digest) == (state, digest)
+    status = GateStatus(
+        name=rule.name,
+        state=state,
+        since=before.since if before is not None and same else timestamp(project.facts.now),
+        digest=digest,
+        message=shorten(f"missing: {', '.join(left)}" if left else "what is missing was waived", 500),
+        blockers=left[:20],
+        waived=[found for found in blockers if found not in left][:20],
+        decisions=desk.decisions[-10:],
+    )
+    members = tuple(module.name for module in project.spec.modules)
+    again = min((moment for moment in desk.moments if moment > project.facts.now), default=None)
+    return Gate(rule, status, members, (), again)
+
+
+def judged_assessment(project: Project, gate: Gate | None) -> tuple[AssessmentCheck, ...]:
+    """The preflight's checks, those that were waived marked so."""
+    waived = set(gate.status.waived) if gate else set()
+    return tuple(
+        found.model_copy(update={"waived": True}) if f"{PREFLIGHT}{found.name}" in waived else found
+        for found in project.facts.assessment
+    )
 
 
 def _places(project: Project, rule: Rule) -> list[tuple[int | None, str | None]]:
@@ -179,10 +233,10 @@ def _decide(project: Project, rule: Rule, wave: int | None, module: str | None, 
     waiting = tuple(name for name in members if _may_wait(project, rule, name))
     digest = _digest(project, rule, wave, module, members)
     blockers = [shorten(found, MAX_BLOCKER) for found in _blockers(project, rule, members, waiting, earlier)]
-    desk = _Desk.of(project, rule, (wave, module), digest)
+    desk = _Desk.of(project, rule, (wave, module), digest, used=not waiting)
     waived = [found for found in blockers if found in desk.waived]
     left = [found for found in blockers if found not in desk.waived]
-    state, message = _state(rule, desk, left, waived=bool(waived), used=not waiting, now=project.facts.now)
+    state, message = _state(rule, desk, left, waived=bool(waived))
     before = next(
         (found for found in project.previous if (found.name, found.wave, found.module) == (rule.name, wave, module)),
         None,
@@ -205,7 +259,7 @@ def _decide(project: Project, rule: Rule, wave: int | None, module: str | None, 
         waived=waived[:20],
         decisions=desk.decisions[-10:],
     )
-    moments = [*desk.moments, *([due] if asked else [])]
+    moments = [*desk.moments, *([due] if asked else []), *_asked_from(project, rule, waiting)]
     if state in PASSED and waiting and rule.valid_for and desk.completed:
         moments.append(desk.completed + rule.valid_for)
     again = min((moment for moment in moments if moment > project.facts.now), default=None)
@@ -244,11 +298,29 @@ def _blockers(
             yield f"module {name}: not ready"
         elif project.facts.modules[name].health is not Health.CURRENT:
             yield f"module {name}: not healthy"
+    far = sorted({project.waves[name] for name in waiting if _too_early(project, rule, name)})
+    yield from (f"wave {wave}: no window within {format_duration(rule.valid_for or timedelta())}" for wave in far)
     yield from dict.fromkeys(item.blocker for name in waiting for item in _open_items(project, rule.name, name))
     for gate in earlier:
         before = rule.holds is not None and (gate.rule.holds is None or RANK[gate.rule.holds] <= RANK[rule.holds])
         if before and not gate.passed and set(gate.members) & set(members) and waiting and _still_asked(gate):
             yield f"gate {describe(gate.status)}"
+
+
+def _too_early(project: Project, rule: Rule, module: str) -> bool:
+    """Whether an approval given now would have run out before the module's window opens."""
+    found = project.openings[project.waves[module]]
+    if rule.name is not GateName.GO_LIVE_APPROVED or rule.valid_for is None or found.is_open:
+        return False
+    return found.changes_at is None or found.changes_at - project.facts.now > rule.valid_for
+
+
+def _asked_from(project: Project, rule: Rule, waiting: Sequence[str]) -> Iterator[datetime]:
+    """When an approval would no longer be too early."""
+    for name in waiting:
+        opens = project.openings[project.waves[name]].changes_at
+        if opens and rule.valid_for and _too_early(project, rule, name):
+            yield opens - rule.valid_for
 
 
 def _open_items(project: Project, name: GateName, module: str) -> Iterator[OpenItem]:
@@ -328,10 +400,13 @@ class _Desk:
     waived: frozenset[str]
     outdated: bool
     lapsed: bool
+    spent: bool
     moments: list[datetime]
 
     @classmethod
-    def of(cls, project: Project, rule: Rule, place: tuple[int | None, str | None], digest: str) -> _Desk:
+    def of(
+        cls, project: Project, rule: Rule, place: tuple[int | None, str | None], digest: str, *, used: bool
+    ) -> _Desk:
         about = [
             found
             for found in sorted(project.facts.sign_offs, key=_order)
@@ -342,15 +417,19 @@ class _Desk:
         heeded = [found for found, decision in zip(current, judged, strict=True) if decision.counts]
         # Of each person's decisions the newest counts; waivers are beside them.
         last = {found.spec.by: found for found in heeded if found.spec.decision is not SignOffDecision.WAIVE}
-        approvals = [found for found in last.values() if found.spec.decision in APPROVALS]
         role = {contact.id: contact.role for contact in project.spec.contacts}
-        signed = frozenset(role[found.spec.by] for found in approvals)
-        firsts = [min(found.at for found in approvals if role[found.spec.by] is needed) for needed in signed]
+        standing = [
+            found
+            for found in heeded
+            if found.spec.decision in APPROVALS and last[found.spec.by].spec.decision in APPROVALS
+        ]
+        signed, completed = _round(rule, [(found.at, role[found.spec.by]) for found in standing], used=used)
+        spent = bool(completed and rule.valid_for and not used and completed + rule.valid_for <= project.facts.now)
         expiries = [_expiry(found) for found in current]
         return cls(
             decisions=judged,
-            signed=signed,
-            completed=max(firsts, default=None) if signed >= set(rule.requires) else None,
+            signed=frozenset() if spent else signed,
+            completed=None if spent else completed,
             rejections=[
                 f"{found.spec.by}: {found.spec.reason}"
                 for found in last.values()
@@ -361,6 +440,7 @@ class _Desk:
             ),
             outdated=any(found.spec.decision in APPROVALS for found in about if found not in current),
             lapsed=any(found.spec.decision in APPROVALS and _over(found, project.facts.now) for found in current),
+            spent=spent,
             moments=[moment for moment in expiries if moment is not None],
         )
 
@@ -418,19 +498,32 @@ def _trusted(project: Project, sign_off: SignOffFacts, trust: Trust, current: Se
     )
 
 
-def _state(
-    rule: Rule, desk: _Desk, left: Sequence[str], *, waived: bool, used: bool, now: datetime
-) -> tuple[GateState, str]:
+def _round(
+    rule: Rule, approvals: Sequence[tuple[datetime, ContactRole]], *, used: bool
+) -> tuple[frozenset[ContactRole], datetime | None]:
+    """Who has signed in the newest round, and when it was complete. What was not used in time is given anew by all."""
+    signed: set[ContactRole] = set()
+    completed: datetime | None = None
+    for at, role in approvals:
+        if completed and rule.valid_for and not used and at >= completed + rule.valid_for:
+            signed, completed = set(), None
+        signed.add(role)
+        if completed is None and signed >= set(rule.requires):
+            completed = at
+    return frozenset(signed), completed
+
+
+def _state(rule: Rule, desk: _Desk, left: Sequence[str], *, waived: bool) -> tuple[GateState, str]:
     if desk.rejections:
         return GateState.REJECTED, "rejected by " + "; ".join(desk.rejections)
     if left:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         return GateState.NOT_READY, f"not ready: {'; '.join(left[:3])}{more}"
     if desk.completed:
-        if rule.valid_for and not used and now >= desk.completed + rule.valid_for:
-            return GateState.EXPIRED, "the approval was not used in time; it has to be given again"
         return (GateState.WAIVED, "approved with waivers") if waived else (GateState.APPROVED, "approved")
     missing = ", ".join(role for role in rule.requires if role not in desk.signed)
+    if desk.spent:
+        return GateState.EXPIRED, f"the approval was not used in time; it has to be given again; missing: {missing}"
     if desk.lapsed:
         return GateState.EXPIRED, f"an approval expired; missing: {missing}"
     if desk.outdated and not desk.signed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -48,9 +48,11 @@ from pilotage.plan.gates import (
     Project,
     closed_gates,
     decide_gates,
+    environment_gate,
     gate_reason,
     gate_text,
     items_before_use,
+    judged_assessment,
     rollback_order,
     shown,
 )
@@ -128,8 +130,10 @@ def decide(facts: ImplementationFacts) -> Decision:
     }
     scope = assess_scope(spec, facts.body["metadata"].get("uid", ""), checks)
     attested = assess_attestations(spec, facts)
-    project = Project(spec, facts, waves, histories, scope, attested, checks, previous.gates)
+    project = Project(spec, facts, waves, histories, scope, attested, openings, checks, previous.gates)
     gates = decide_gates(project)
+    environment = environment_gate(project)
+    facts = replace(facts, assessment=judged_assessment(project, environment))
     to_attest = items_before_use(project)
     scope_hold = _scope_hold(scope, gates)
     views = {
@@ -163,11 +167,14 @@ def decide(facts: ImplementationFacts) -> Decision:
         _module_status(module, waves[module.name], before.get(module.name), facts, histories[module.name], turn)
         for module in spec.modules
     ]
-    status = _status(project, problem, turn, standing, modules, scope_hold, gates, to_attest, slot, previous)
+    project = replace(project, facts=facts)
+    status = _status(
+        project, problem, turn, standing, modules, scope_hold, gates, environment, to_attest, slot, previous
+    )
     return Decision(
         status=status,
         actions=(*turn.actions, *removed),
-        again=_again(facts, turn, gates, [openings[waves[name]] for name in turn.views], slot),
+        again=_again(facts, turn, [*gates, *filter(None, [environment])], list(openings.values()), slot),
         claimed=slot.claimed,
         finalizer=spec.deletion_policy is DeletionPolicy.UNINSTALL and not facts.namespace_terminating,
     )
@@ -277,7 +284,7 @@ def _hold(spec: ImplementationSpec, facts: ImplementationFacts, problem: Problem
     if troubled and never:
         found = facts.modules[troubled[0]].problem
         return (found.reason, f"module {troubled[0]}: {found.message}") if found else None
-    failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
+    failed = [check for check in facts.assessment if check.holds]
     if failed:
         return Reason.PREFLIGHT_FAILED, _preflight_text(failed[0])
     if facts.assessment_pending:
@@ -294,7 +301,7 @@ def _standing(spec: ImplementationSpec, facts: ImplementationFacts, problem: Pro
         return Standing(Progress.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true: nothing new starts")
     if problem:
         return Standing(Progress.STALLED, problem.reason, problem.message)
-    failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
+    failed = [check for check in facts.assessment if check.holds]
     if failed:
         return Standing(
             Progress.STALLED, Reason.PREFLIGHT_FAILED, "; ".join(_preflight_text(check) for check in failed)
@@ -393,6 +400,7 @@ def _status(
     modules: list[ModuleStatus],
     scope_hold: tuple[str, str] | None,
     gates: Sequence[Gate],
+    environment: Gate | None,
     to_attest: Mapping[str, Sequence[OpenItem]],
     slot: Slot,
     previous: ImplementationStatus,
@@ -435,10 +443,11 @@ def _status(
         assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
         scope=scope_status(spec, scope, previous.scope, agreed=scope_hold is None, now=facts.now) if declared else None,
         schedule=slot.status,
-        gates=shown(gates, MAX_GATES),
+        gates=shown([*([environment] if environment else []), *gates], MAX_GATES),
         training=list(attested.training),
         tests=tests_status(attested),
         defects=attested.defects,
+        business_events=list(attested.events[:100]),
         issues=issues_column(attested),
         unheeded=list(attested.unheeded),
         last_handled_retry_at=annotations.get(RETRY_AT),
@@ -457,14 +466,19 @@ def _asked_for(turn: Turn, to_attest: Mapping[str, Sequence[OpenItem]]) -> list[
 
 
 def _environment_condition(facts: ImplementationFacts) -> dict[str, Any]:
-    failed = [check for check in facts.assessment if check.result is AssessmentResult.FAIL]
+    failed = [check for check in facts.assessment if check.holds]
     if failed:
         text = "; ".join(_preflight_text(check) for check in failed)
         return condition(ConditionType.ENVIRONMENT_READY, status=False, reason=Reason.PREFLIGHT_FAILED, message=text)
     if facts.assessment_pending or not facts.assessment:
         text = facts.assessment_pending or "the preflight has not run yet"
         return condition(ConditionType.ENVIRONMENT_READY, status=False, reason=Reason.PREFLIGHT_PENDING, message=text)
-    text = f"{len(facts.assessment)} preflight checks passed"
+    waived = [check.name for check in facts.assessment if check.waived]
+    passed = sum(check.result is AssessmentResult.PASS for check in facts.assessment)
+    unknown = [check.name for check in facts.assessment if check.result is AssessmentResult.UNKNOWN]
+    text = f"{passed} preflight checks passed"
+    text += f"; waived: {', '.join(waived)}" if waived else ""
+    text += f"; not known: {', '.join(unknown)}" if unknown else ""
     return condition(ConditionType.ENVIRONMENT_READY, status=True, reason="PreflightPassed", message=text)
 
 
@@ -521,7 +535,7 @@ def _again(
         soonest += [found.changes_at - facts.now for found in openings if found.changes_at and not found.is_open]
     if any(view.state in {ModuleState.CONFIGURING, ModuleState.UNHEALTHY} for view in turn.views.values()):
         soonest.append(IN_PROGRESS_AGAIN)
-    if facts.assessment_pending or any(check.result is AssessmentResult.FAIL for check in facts.assessment):
+    if facts.assessment_pending or any(check.holds or check.waived for check in facts.assessment):
         soonest.append(PREFLIGHT_AGAIN)
     return min(soonest, default=None)
 

@@ -218,7 +218,7 @@ def _waits(spec: MigrationJobSpec, facts: MigrationJobFacts, *, first: bool) -> 
 
 def _lacks_connection(spec: MigrationJobSpec, implementation: ImplementationSpec) -> Standing | None:
     types = {found.name: found.type for found in implementation.connections}
-    for connection in filter(None, (spec.target.connection, spec.source.connection)):
+    for connection in filter(None, (spec.target.connection, spec.source.connection_name)):
         if connection not in types:
             text = (
                 f"connection {connection} is not in spec.connections of Implementation {spec.implementation_ref.name}"
@@ -227,6 +227,12 @@ def _lacks_connection(spec: MigrationJobSpec, implementation: ImplementationSpec
     if types[spec.target.connection] is not ConnectionType.POSTGRESQL:
         text = f"target.connection {spec.target.connection} is of type {types[spec.target.connection]}, not postgresql"
         return Standing(Progress.STALLED, "TargetUnsupported", text)
+    source = spec.source.connection_name
+    wanted = {"http": spec.source.http, "s3": spec.source.s3}
+    place = next((kind for kind, found in wanted.items() if found), "connection")
+    if source and place != (types[source].value if types[source].serves_files else "connection"):
+        text = f"connection {source} is of type {types[source]}, which does not go with source.{place}"
+        return Standing(Progress.STALLED, "SourceUnsupported", text)
     return None
 
 

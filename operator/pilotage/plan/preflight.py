@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult, EnvironmentExpectations
+from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult, EnvironmentExpectations, Remedy
+from pilotage.plan.pod_security import pod_violations
 from pilotage.plan.quantity import format_memory, parse_quantity, requests_of
 
 MINIMUM_KUBERNETES: Final = (1, 33)
@@ -57,13 +58,19 @@ class ConnectionProbe:
 
 @dataclass(frozen=True)
 class EnvironmentFacts:
-    """The cluster as measured."""
+    """The cluster as measured. `quotas` are the namespace's, None where the account may not read them; `pod_security`
+    is the level that the namespace enforces, empty without one.
+    """
 
     version: str
     nodes: Sequence[Mapping[str, Any]]
     storage_classes: Sequence[str]
     rules: Sequence[Mapping[str, Any]]
     manifests: Sequence[Mapping[str, Any]] = ()
+    ingress_classes: Sequence[str] = ()
+    default_storage_class: bool = True
+    quotas: Sequence[Mapping[str, Any]] | None = ()
+    pod_security: str = ""
     probes: Sequence[ConnectionProbe] = field(default=())
 
 
@@ -75,17 +82,49 @@ def assess(expects: EnvironmentExpectations, facts: EnvironmentFacts, deployer: 
         _capacity("cpu", "cores", cpu, expects.cpu, facts.nodes),
         _capacity("memory", "", memory, expects.memory, facts.nodes),
         _storage(expects, facts),
+        _ingress(expects, facts),
+        _architecture(expects, facts),
+        _quota(facts, cpu, memory),
+        _pod_security(facts),
         _permissions(facts, deployer),
         *(_connection(probe) for probe in facts.probes),
     ]
 
 
+# Without rights, a supported version and databases that answer nothing can go well. The nearest way out comes first.
+STRICT: Final = frozenset({"kubernetes-version", "permissions"})
+REMEDIES: Final = {
+    "kubernetes-version": (Remedy.UPGRADE_IN_STAGES, Remedy.HOST_IN_CLOUD),
+    "cpu": (Remedy.RESIZE, Remedy.REDUCE_SCOPE, Remedy.HOST_IN_CLOUD),
+    "memory": (Remedy.RESIZE, Remedy.REDUCE_SCOPE, Remedy.HOST_IN_CLOUD),
+    "storage-class": (Remedy.ADD_MIDDLEWARE, Remedy.CUSTOMER_ACTION),
+    "ingress-class": (Remedy.ADD_MIDDLEWARE, Remedy.CUSTOMER_ACTION),
+    "architecture": (Remedy.CUSTOMER_ACTION, Remedy.HOST_IN_CLOUD),
+    "quota": (Remedy.RESIZE, Remedy.REDUCE_SCOPE),
+}
+
+
+def _is_strict(name: str) -> bool:
+    return name in STRICT or name.startswith("connection-")
+
+
 def _passed(name: str, message: str) -> AssessmentCheck:
-    return AssessmentCheck(name=name, result=AssessmentResult.PASS, message=message)
+    return AssessmentCheck(name=name, result=AssessmentResult.PASS, strict=_is_strict(name), message=message)
+
+
+def _unknown(name: str, message: str) -> AssessmentCheck:
+    return AssessmentCheck(name=name, result=AssessmentResult.UNKNOWN, strict=_is_strict(name), message=message)
 
 
 def _failed(name: str, message: str, remedy: str) -> AssessmentCheck:
-    return AssessmentCheck(name=name, result=AssessmentResult.FAIL, message=message, remedy=remedy)
+    return AssessmentCheck(
+        name=name,
+        result=AssessmentResult.FAIL,
+        strict=_is_strict(name),
+        message=message[:1000],
+        remedy=remedy,
+        remedies=list(REMEDIES.get(name, (Remedy.CUSTOMER_ACTION,))),
+    )
 
 
 def _version(expects: EnvironmentExpectations, version: str) -> AssessmentCheck:
@@ -131,7 +170,75 @@ def _storage(expects: EnvironmentExpectations, facts: EnvironmentFacts) -> Asses
         there = ", ".join(facts.storage_classes) or "none"
         text = f"StorageClass {', '.join(missing)} is not there; the cluster has: {there}"
         return _failed("storage-class", text, "create it, or name one that exists in environment.expects.storageClass")
+    unnamed = [claim for manifest in facts.manifests for claim in _claims(manifest) if _takes_default(claim)]
+    if unnamed and not facts.default_storage_class:
+        text = f"{len(unnamed)} volume claims name no StorageClass, and the cluster has no default one"
+        return _failed("storage-class", text, "mark a StorageClass as the default one, or name one in the values")
     return _passed("storage-class", f"StorageClass {', '.join(wanted)} is there" if wanted else "none is asked for")
+
+
+def _takes_default(claim: Mapping[str, Any]) -> bool:
+    spec = claim.get("spec") or {}
+    return spec.get("storageClassName") is None and not spec.get("volumeName")
+
+
+def _ingress(expects: EnvironmentExpectations, facts: EnvironmentFacts) -> AssessmentCheck:
+    used = {
+        (found.get("spec") or {}).get("ingressClassName") for found in facts.manifests if found.get("kind") == "Ingress"
+    }
+    wanted = sorted({name for name in used if name} | ({expects.ingress_class} if expects.ingress_class else set()))
+    if missing := [name for name in wanted if name not in facts.ingress_classes]:
+        there = ", ".join(facts.ingress_classes) or "none"
+        text = f"IngressClass {', '.join(missing)} is not there; the cluster has: {there}"
+        return _failed("ingress-class", text, "install that ingress controller, or name one that is there")
+    return _passed("ingress-class", f"IngressClass {', '.join(wanted)} is there" if wanted else "none is asked for")
+
+
+def _architecture(expects: EnvironmentExpectations, facts: EnvironmentFacts) -> AssessmentCheck:
+    found = sorted({_architecture_of(node) for node in facts.nodes} - {""})
+    if expects.arch is None:
+        return _passed("architecture", f"none is asked for; the nodes are {', '.join(found) or 'not known'}")
+    if others := [name for name in found if name != expects.arch]:
+        text = f"there are nodes of {', '.join(others)}, wanted {expects.arch} alone"
+        return _failed("architecture", text, "keep the pods off these nodes, or have images for them")
+    return _passed("architecture", f"all nodes are {expects.arch}")
+
+
+def _architecture_of(node: Mapping[str, Any]) -> str:
+    return str(((node.get("status") or {}).get("nodeInfo") or {}).get("architecture") or "")
+
+
+def _quota(facts: EnvironmentFacts, cpu: Decimal, memory: Decimal) -> AssessmentCheck:
+    """Whether the modules together fit: what others in the namespace use is not counted, so a pass promises no room."""
+    if facts.quotas is None:
+        return _unknown("quota", "the account may not read the namespace's ResourceQuotas")
+    needed = {"cpu": cpu, "requests.cpu": cpu, "memory": memory, "requests.memory": memory}
+    short = [
+        f"{quota['metadata']['name']} allows {resource} {limit}, the modules want {_shown(resource, needed[resource])}"
+        for quota in facts.quotas
+        for resource, limit in ((quota.get("spec") or {}).get("hard") or {}).items()
+        if resource in needed and parse_quantity(limit) < needed[resource]
+    ]
+    if short:
+        return _failed("quota", "; ".join(short), "raise the ResourceQuota, or lower the modules' requests")
+    names = ", ".join(quota["metadata"]["name"] for quota in facts.quotas)
+    return _passed(
+        "quota", f"the modules' requests fit into {names}" if names else "the namespace has no ResourceQuota"
+    )
+
+
+def _shown(resource: str, amount: Decimal) -> str:
+    return format_memory(amount) if resource.endswith("memory") else f"{amount.normalize():f} cores"
+
+
+def _pod_security(facts: EnvironmentFacts) -> AssessmentCheck:
+    level = facts.pod_security
+    if level not in {"baseline", "restricted"}:
+        return _passed("pod-security", "the namespace enforces no Pod Security level")
+    if found := list(pod_violations(facts.manifests, level)):
+        text = f"the namespace enforces {level}, which refuses pods of {'; '.join(found)}"
+        return _failed("pod-security", text, "set the pods' securityContext in the values, or have the level lowered")
+    return _passed("pod-security", f"no rendered pod violates {level}")
 
 
 def _claims(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -156,7 +263,7 @@ def _permissions(facts: EnvironmentFacts, deployer: str) -> AssessmentCheck:
     if not missing:
         return _passed("permissions", f"{deployer} may do what Helm and the charts need")
     text = f"{deployer} may not: {', '.join(dict.fromkeys(missing))}"
-    return _failed("permissions", text[:1000], "bind ClusterRole pilotage-deployer, or one with these rights, to it")
+    return _failed("permissions", text, "bind ClusterRole pilotage-deployer, or one with these rights, to it")
 
 
 def allows(rules: Iterable[Mapping[str, Any]], verb: str, group: str, resource: str) -> bool:
@@ -177,10 +284,8 @@ def allows(rules: Iterable[Mapping[str, Any]], verb: str, group: str, resource: 
 def _connection(probe: ConnectionProbe) -> AssessmentCheck:
     name = f"connection-{probe.name}"
     if probe.reachable:
-        return _passed(name, "the database answers")
+        return _passed(name, "it answers")
     if probe.reachable is None:
-        return AssessmentCheck(
-            name=name, result=AssessmentResult.UNKNOWN, message=probe.message or "the probe has not answered yet"
-        )
-    remedy = "check host, port, user and password in the connection's Secret, and that the network lets pods through"
-    return _failed(name, probe.message[:1000], remedy)
+        return _unknown(name, probe.message or "the probe has not answered yet")
+    remedy = "check address, user and password in the connection's Secret, and that the network lets pods through"
+    return _failed(name, probe.message, remedy)

@@ -14,12 +14,14 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from pilotage.api.v1alpha1.acceptancecheck import CheckPhase, KubernetesMeasure
+from pilotage.api.v1alpha1.acceptancecheck import CheckPhase, KubernetesMeasure, Metric
 from pilotage.api.v1alpha1.implementation import ConnectionType
 from pilotage.evidence.http import HttpEvidence
 from pilotage.evidence.kubernetes import measure_availability, measure_restarts
+from pilotage.evidence.prometheus import PrometheusEvidence
+from pilotage.evidence.records import measure_attested, measure_migration
 from pilotage.evidence.sql import ProbeRound, ProbeSetting, connection_of, measure_sql, retire
-from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS
+from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS, MIGRATION_JOBS
 from pilotage.kube.store import Key
 from pilotage.plan.acceptance import CheckDecision, decide, refuse
 from pilotage.plan.acceptance_sample import Sample
@@ -31,7 +33,6 @@ DEFAULT_ACCOUNT: Final = "pilotage-deployer"
 MAX_AT_ONCE: Final = 16
 PROBE_AGAIN: Final = 3.0
 LARGEST_STEP: Final = timedelta(milliseconds=500)
-HTTP: Final = HttpEvidence()
 
 T = TypeVar("T")
 Asked = tuple[list[tuple[str, str]], Coroutine[Any, Any, Sample]]
@@ -129,7 +130,12 @@ async def _measure(
         async with gate:
             return await work
 
-    asked = [*_kubernetes(context, setting, due), *_http(setting, due)]
+    asked = [
+        *_kubernetes(context, setting, due),
+        *_http(context, setting, due),
+        *_prometheus(context, setting, due),
+        *_records(setting, seen, due),
+    ]
     found, probes = await asyncio.gather(
         asyncio.gather(*(bounded(work) for _, work in asked)),
         asyncio.gather(*(bounded(work) for work in _sql(setting, seen, due))),
@@ -161,16 +167,39 @@ async def _at_once(sample: Sample) -> Sample:
     return sample
 
 
-def _http(setting: ProbeSetting, due: Iterable[Measurement]) -> Iterator[Asked]:
-    """One request for each metric: the answer of a Service is the same for every module."""
+def _http(context: Context, setting: ProbeSetting, due: Iterable[Measurement]) -> Iterator[Asked]:
+    """One request for each metric: the answer is the same for every module."""
+    evidence = HttpEvidence(endpoints=context.settings.endpoints)
+    for places, metric in _by_metric(due):
+        if source := metric.source.http:
+            yield places, evidence.measure(setting.cluster, setting.namespace, source, setting.account)
+
+
+def _prometheus(context: Context, setting: ProbeSetting, due: Iterable[Measurement]) -> Iterator[Asked]:
+    """One question for each metric, likewise."""
+    evidence = PrometheusEvidence(context.settings.endpoints)
+    for places, metric in _by_metric(due):
+        if source := metric.source.prometheus:
+            yield places, evidence.measure(setting.namespace, source, metric.target, setting.now)
+
+
+def _records(setting: ProbeSetting, seen: CheckObservation, due: Iterable[Measurement]) -> Iterator[Asked]:
+    """What other objects report, as the store has them."""
+    for places, metric in _by_metric(due):
+        if source := metric.source.migration:
+            body = setting.store.get(MIGRATION_JOBS, setting.namespace, source.name)
+            yield places, _at_once(measure_migration(body, source, seen.spec.implementation_ref.name))
+        elif (stated := metric.source.attestation) and seen.implementation:
+            yield places, _at_once(measure_attested(seen.implementation, stated))
+
+
+def _by_metric(due: Iterable[Measurement]) -> Iterator[tuple[list[tuple[str, str]], Metric]]:
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    sources = {}
+    metrics = {}
     for wanted in due:
-        if source := wanted.metric.source.http:
-            places[wanted.metric.name].append((wanted.module, wanted.metric.name))
-            sources[wanted.metric.name] = source
-    for metric, source in sources.items():
-        yield places[metric], HTTP.measure(setting.cluster, setting.namespace, source, setting.account)
+        places[wanted.metric.name].append((wanted.module, wanted.metric.name))
+        metrics[wanted.metric.name] = wanted.metric
+    return ((places[name], metric) for name, metric in metrics.items())
 
 
 def _sql(

@@ -8,13 +8,22 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pilotage.api.v1alpha1.common import RECONCILE_AT, RETRY_AT
 from pilotage.api.v1alpha1.implementation import ImplementationSpec, ModuleSpec, ValuesReference, ValuesSourceKind
 from pilotage.delivery.chart import Chart, ChartError
 from pilotage.kube.client import Forbidden, NotFound
-from pilotage.kube.resources import CONFIG_MAPS, IMPLEMENTATIONS, NODES, SECRETS, STORAGE_CLASSES
+from pilotage.kube.resources import (
+    CONFIG_MAPS,
+    IMPLEMENTATIONS,
+    INGRESS_CLASSES,
+    NAMESPACES,
+    NODES,
+    RESOURCE_QUOTAS,
+    SECRETS,
+    STORAGE_CLASSES,
+)
 from pilotage.kube.store import Key
 from pilotage.observability.redaction import redact
 from pilotage.plan.dag import assign_waves
@@ -38,6 +47,8 @@ from pilotage.render.values import (
 logger = logging.getLogger(__name__)
 
 RETRY_PROBLEM_AFTER = 5.0
+DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
+ENFORCED_LEVEL: Final = "pod-security.kubernetes.io/enforce"
 
 Templates = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
 """The objects of each chart, by the release's name and the digest of chart and values."""
@@ -50,6 +61,16 @@ class ClusterFacts:
     version: str
     nodes: Sequence[Mapping[str, Any]]
     storage_classes: Sequence[str]
+    default_storage_class: bool
+    ingress_classes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class NamespaceFacts:
+    """The customer's namespace as the preflight looks at it. `quotas` None: the account may not read them."""
+
+    quotas: Sequence[Mapping[str, Any]] | None
+    pod_security: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,7 @@ class Inputs:
     problem: Problem | None = None
     rules: Sequence[Mapping[str, Any]] = ()
     cluster: ClusterFacts | None = None
+    place: NamespaceFacts | None = None
     desired: Mapping[str, DesiredRelease] = field(default_factory=dict)
     problems: Mapping[str, Problem] = field(default_factory=dict)
     charts: Mapping[str, Chart] = field(default_factory=dict)
@@ -123,6 +145,7 @@ class InputPreparer:
         layers: dict[str, dict[str, Any]] = {}
         secrets: list[str] = []
         cluster = await self._cluster.get(None, lambda: _read_cluster(context), lambda: context.wake(key), fresh=False)
+        place = await _read_namespace(context, namespace, account)
         for module in spec.modules:
             try:
                 charts[module.name] = await context.rollout.charts.fetch(module.chart, namespace, account)
@@ -158,6 +181,7 @@ class InputPreparer:
         return Inputs(
             rules=rules,
             cluster=cluster,
+            place=place,
             desired=desired,
             problems=problems,
             charts=charts,
@@ -205,7 +229,24 @@ async def _read_cluster(context: Context) -> ClusterFacts:
     version = await context.cluster.server_version()
     nodes = await context.cluster.list(NODES)
     classes = await context.cluster.list(STORAGE_CLASSES)
-    return ClusterFacts(version, nodes, sorted(found["metadata"]["name"] for found in classes))
+    ingress = await context.cluster.list(INGRESS_CLASSES)
+    default = any((found["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true" for found in classes)
+    return ClusterFacts(version, nodes, _names(classes), default, _names(ingress))
+
+
+def _names(objects: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted(found["metadata"]["name"] for found in objects)
+
+
+async def _read_namespace(context: Context, namespace: str, account: str) -> NamespaceFacts:
+    try:
+        quotas: Sequence[Mapping[str, Any]] | None = await context.cluster.list(
+            RESOURCE_QUOTAS, namespace, acting_as=account
+        )
+    except Forbidden:
+        quotas = None
+    found = await context.cluster.get(NAMESPACES, None, namespace)
+    return NamespaceFacts(quotas, (found["metadata"].get("labels") or {}).get(ENFORCED_LEVEL, ""))
 
 
 def _module_template(

@@ -24,12 +24,14 @@ from pilotage.evidence.probe_job import (
     source_environment,
 )
 from pilotage.plan.migration_facts import RunIdentity, Stage
+from pilotage.plan.quantity import parse_quantity
 from pilotage.reconcile.settings import Settings
 
 CONTAINER: Final = "migrate"
 SPEC_KEY: Final = "migrationjob.json"
 FINAL_EXIT_CODES: Final = [42, 43, 44]
 RETRIES: Final = 6
+SCRATCH_BYTES: Final = 64 << 20
 COMMANDS: Final = {Stage.PLAN: "plan", Stage.LOAD: "work", Stage.REPORT: "report", Stage.ROLLBACK: "rollback"}
 
 
@@ -124,11 +126,17 @@ def _pod(
     ]
     volumes: list[dict[str, Any]] = [
         {"name": "spec", "configMap": {"name": spec_name(body, identity)}},
-        {"name": "scratch", "emptyDir": {"sizeLimit": "64Mi"}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": str(SCRATCH_BYTES)}},
     ]
     environment = connection_environment(secret)
+    requests = {"cpu": spec.resources.cpu, "memory": spec.resources.memory}
     if live is not None and stage is Stage.PLAN:
-        environment += source_environment(live.secret_ref.name, live.type)
+        environment += source_environment(live, settings.source_addresses)
+        if spec.source.server:
+            # A pod whose volume outgrows its limit is evicted, again and again: the engine refuses before that.
+            room = int(parse_quantity(spec.source.server.scratch))
+            volumes[1]["emptyDir"]["sizeLimit"] = requests["ephemeral-storage"] = str(room + SCRATCH_BYTES)
+            environment.append({"name": "SOURCE_LIMIT", "value": str(room)})
     if live is None and stage in {Stage.PLAN, Stage.LOAD}:
         volume, mount = _source(spec.source)
         volumes.append(volume)
@@ -141,7 +149,7 @@ def _pod(
         "args": [f"--attempt={retry_at}", "--source-root=/source", f"/etc/pilotage/{SPEC_KEY}"],
         "env": environment,
         "resources": {
-            "requests": {"cpu": spec.resources.cpu, "memory": spec.resources.memory},
+            "requests": requests,
             "limits": {"memory": spec.resources.memory},
         },
         "securityContext": CONTAINER_SECURITY,

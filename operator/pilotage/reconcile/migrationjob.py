@@ -39,7 +39,6 @@ from pilotage.reconcile.migration_manifests import spec_config_map, stage_job
 from pilotage.reconcile.migration_observe import observe_progress, observe_stage, observe_stages
 
 logger = logging.getLogger(__name__)
-SECRET_KEYS = ("host", "port", "database", "username", "password")
 
 
 async def reconcile(context: Context, key: Key) -> float | None:
@@ -121,13 +120,13 @@ async def _obstacle(
     `reads` is whether the Job reads the source.
     """
     account = _account(implementation)
-    for name in filter(None, (spec.target.connection, spec.source.connection if reads else None)):
+    for name in filter(None, (spec.target.connection, spec.source.connection_name if reads else None)):
         connection = _connection(implementation, name)
         if connection is None:
             return None
-        if problem := await _secret_problem(context, namespace, account, connection.secret_ref.name):
+        if problem := await _secret_problem(context, namespace, account, connection):
             return problem
-    if spec.source.connection or not reads:
+    if spec.source.connection_name or not reads:
         return None
     user = deployer(namespace, account)
     if spec.source.volume:
@@ -143,15 +142,16 @@ async def _obstacle(
     return None
 
 
-async def _secret_problem(context: Context, namespace: str, account: str, secret: str) -> Problem | None:
+async def _secret_problem(context: Context, namespace: str, account: str, connection: Connection) -> Problem | None:
+    secret, keys = connection.secret_ref.name, connection.type.secret_keys
     try:
         found = await context.cluster.get(SECRETS, namespace, secret, acting_as=deployer(namespace, account))
     except NotFound:
-        text = f"Secret {secret} is not there; it needs the keys {', '.join(SECRET_KEYS)}"
+        text = f"Secret {secret} is not there; it needs the keys {', '.join(keys)}"
         return Problem("SecretMissing", text)
     except Forbidden as error:
         return await _rights_problem(context, namespace, account, error)
-    missing = [key for key in SECRET_KEYS if key not in (found.get("data") or {})]
+    missing = [key for key in keys if key not in (found.get("data") or {})]
     return Problem("SecretIncomplete", f"Secret {secret} lacks the keys {', '.join(missing)}") if missing else None
 
 
@@ -176,7 +176,7 @@ async def _start(context: Context, body: Mapping[str, Any], facts: MigrationJobF
         stage,
         identity,
         secret=target.secret_ref.name if target else "",
-        live=_connection(implementation, spec.source.connection),
+        live=_connection(implementation, spec.source.connection_name),
         retry_at=facts.retry_at,
         settings=context.settings,
     )

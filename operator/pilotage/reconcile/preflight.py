@@ -16,6 +16,7 @@ from pilotage.evidence.probe_job import (
     build_probe_job,
     probe_finished,
     read_answers,
+    source_environment,
 )
 from pilotage.kube.client import Conflict, NotFound
 from pilotage.kube.resources import JOBS, PODS, SECRETS
@@ -40,6 +41,10 @@ async def assess_environment(
         storage_classes=inputs.cluster.storage_classes,
         rules=inputs.rules,
         manifests=inputs.manifests,
+        ingress_classes=inputs.cluster.ingress_classes,
+        default_storage_class=inputs.cluster.default_storage_class,
+        quotas=inputs.place.quotas if inputs.place else None,
+        pod_security=inputs.place.pod_security if inputs.place else "",
         probes=probes,
     )
     waiting = [probe.name for probe in probes if probe.reachable is None]
@@ -55,10 +60,11 @@ async def _probe(context: Context, body: Mapping[str, Any], connection: Connecti
     except NotFound:
         text = (
             f"Secret {connection.secret_ref.name} (spec.connections[{connection.name}].secretRef) is not there; "
-            f"it needs the keys host, port, database, username and password"
+            f"it needs the keys {', '.join(connection.type.secret_keys)}"
         )
         return ConnectionProbe(connection.name, reachable=False, message=text)
-    missing = [key for key in ("host", "database", "username", "password") if key not in (secret.get("data") or {})]
+    needed = [key for key in connection.type.secret_keys if key != "port"]
+    missing = [key for key in needed if key not in (secret.get("data") or {})]
     if missing:
         text = f"Secret {connection.secret_ref.name} lacks the keys {', '.join(missing)}"
         return ConnectionProbe(connection.name, reachable=False, message=text)
@@ -107,6 +113,9 @@ async def _start_probe(
         pull_policy=context.settings.image_pull_policy,
         probe={"connect": True, "type": connection.type.value},
         labels={IMPLEMENTATION_LABEL: body["metadata"]["name"]},
+        environment=(
+            source_environment(connection, context.settings.source_addresses) if connection.type.serves_files else None
+        ),
     )
     # The Job is the record of the answer: it stays as long as its Implementation.
     del job["spec"]["ttlSecondsAfterFinished"]

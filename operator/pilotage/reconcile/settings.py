@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from pilotage.evidence.endpoints import Endpoints
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class Settings:
     service_account: str = "pilotage"
     engine_image: str = "localhost/pilotage/engine:dev"
     image_pull_policy: str = "IfNotPresent"
+    source_addresses: str = ""
     scratch: Path = Path("/tmp/pilotage")  # noqa: S108 (the image mounts an emptyDir there)
     helm: str = "helm"
     workers: int = 8
@@ -30,10 +33,11 @@ class Settings:
     resync: float = 600.0
     sweep: float = 300.0
     leader_election: bool = True
+    endpoints: Endpoints = field(default_factory=Endpoints)
 
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> Settings:
-        """Settings as the environment gives them. Raises ValueError for a number that is none."""
+        """Settings as the environment gives them. Raises ValueError for what cannot be read."""
         defaults = Settings()
         chosen: dict[str, object] = {}
         for name, default in vars(defaults).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 
 import pytest
@@ -10,6 +11,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver
 
 from pilotage.api.v1alpha1.acceptancecheck import HttpSource
+from pilotage.evidence.endpoints import Endpoints
 from pilotage.evidence.http import MAX_BODY, HttpEvidence, service_problem
 from pilotage.kube.client import NotFound
 from pilotage.plan.acceptance_sample import Outcome
@@ -174,3 +176,34 @@ async def test_a_service_that_leads_elsewhere_is_refused(spec):
 
 def test_an_ordinary_service_is_asked():
     assert service_problem({"spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}}, 80) == ""
+
+
+async def ask_endpoint(port, path, namespace="huasheng", base=""):
+    declared = [{"name": "portal", "url": f"http://portal.test:{port}{base}", "namespaces": ["huasheng"]}]
+    resolver = Loopback()
+    source = HttpSource.model_validate({"endpoint": "portal", "path": path})
+    evidence = HttpEvidence(resolver, 5.0, Endpoints(json.dumps(declared)))
+    return await evidence.measure(Services(), namespace, source, "nobody"), resolver.asked
+
+
+async def test_a_declared_endpoint_is_asked(server):
+    assert (await ask_endpoint(server, "/"))[0].value == "1"
+    assert (await ask_endpoint(server, "/error"))[0].value == "0"
+    assert (await ask_endpoint(server, "/away"))[0].message == "answered 302, expected 200"
+
+
+async def test_an_endpoint_is_asked_for_its_own_namespaces_only(server):
+    sample, asked = await ask_endpoint(server, "/", namespace="mingda")
+    assert (sample.outcome, asked) == (Outcome.ERROR, [])
+    assert "not declared for namespace mingda" in sample.message
+
+
+@pytest.mark.parametrize("path", ["/../error", "/%2e%2e/error", "/x/../../error"])
+async def test_a_path_does_not_lead_out_of_an_endpoint(server, path):
+    sample, asked = await ask_endpoint(server, path, base="/below")
+    assert (sample.outcome, asked) == (Outcome.ERROR, [])
+
+
+async def test_a_path_never_names_another_host(server):
+    _, asked = await ask_endpoint(server, "//other.test/")
+    assert asked == ["portal.test"]

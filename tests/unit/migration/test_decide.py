@@ -83,6 +83,17 @@ def a_live_migration() -> dict[str, Any]:
     return a_migration(source={"connection": "old-erp"}, objects=objects)
 
 
+def a_fetching_migration(kind: str = "http") -> dict[str, Any]:
+    return a_migration(source={kind: {"connection": "files"}})
+
+
+def with_connections(**types: str) -> dict[str, Any]:
+    return an_implementation(
+        connections=[{"name": name, "type": kind, "secretRef": {"name": name}} for name, kind in types.items()]
+        + [{"name": "erp-db", "type": "postgresql", "secretRef": {"name": "erp-db"}}]
+    )
+
+
 MYSQL = [{"name": "erp-db", "type": "mysql", "secretRef": {"name": "erp-db"}}]
 
 
@@ -105,6 +116,20 @@ def condition(decision: MigrationDecision, kind: str = "Ready") -> dict[str, Any
         ({"implementation": an_implementation(release="older")}, "ModuleNotRunning", False),
         ({"implementation": an_implementation(connections=[])}, "ConnectionUnknown", True),
         ({"body": a_live_migration()}, "ConnectionUnknown", True),
+        ({"body": a_fetching_migration()}, "ConnectionUnknown", True),
+        *(
+            (
+                {"body": a_fetching_migration(asked), "implementation": with_connections(files=given)},
+                "SourceUnsupported",
+                True,
+            )
+            for asked, given in (("http", "mysql"), ("http", "s3"), ("s3", "http"))
+        ),
+        (
+            {"body": a_live_migration(), "implementation": with_connections(**{"old-erp": "http"})},
+            "SourceUnsupported",
+            True,
+        ),
         ({"implementation": an_implementation(connections=MYSQL)}, "TargetUnsupported", True),
         ({"problem": Problem("SecretMissing", "Secret erp-db is not there")}, "SecretMissing", True),
         ({"body": after("Final")}, "MigrationJobMissing", False),

@@ -38,6 +38,7 @@ def test_no_neutralised_cell_starts_like_a_formula_unless_it_is_a_number(cell):
 def spec() -> dict:
     return {
         "module": "core",
+        "source": {"connection": "old-erp", "consistency": "Freeze", "encoding": "GBK"},
         "objects": [
             {"name": "customers", "from": {"file": "客户.csv"}, "to": "party", "fields": []},
             {
@@ -64,6 +65,7 @@ def test_a_replay_loads_one_object_whose_references_lead_to_tables():
     assert [field["reference"]["table"] for field in one["fields"]] == ["party", "kind"]
     assert found["reconcile"] == [{"name": "rows", "object": "contacts", "type": "RowCount"}]
     assert found["module"] == "core"
+    assert found["source"] == {"volume": {"claimName": "repaired"}, "encoding": "GBK"}
 
 
 def test_a_replay_of_an_unknown_object_names_those_that_there_are():

@@ -15,7 +15,15 @@ from pilotage.plan.migration_facts import Stage, identify
 from pilotage.reconcile.context import Context
 from pilotage.reconcile.migrationjob import reconcile
 from pilotage.reconcile.observe import observe_migrations
-from tests.unit.migration.test_decide import NOW, SUCCEEDED, a_live_migration, a_migration, an_implementation
+from pilotage.reconcile.settings import Settings
+from tests.unit.migration.test_decide import (
+    NOW,
+    SUCCEEDED,
+    a_live_migration,
+    a_migration,
+    an_implementation,
+    with_connections,
+)
 
 KEY = Key("migrationjobs", "huasheng", "parties")
 USER = "system:serviceaccount:huasheng:pilotage-deployer"
@@ -240,6 +248,62 @@ async def test_only_the_planner_is_told_where_a_live_source_is_and_nothing_is_mo
     assert variables[Stage.PLAN]["PGPASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == "erp-db"
     assert not any(name.startswith("SOURCE_") for name in variables[Stage.LOAD])
     assert volumes[Stage.PLAN] == volumes[Stage.LOAD] == {"spec", "scratch"}
+
+
+async def test_only_the_planner_is_told_where_files_are_and_has_room_for_them():
+    room = Room()
+    room.context.settings = Settings(source_addresses="127.0.0.0/8")
+    room.body = a_migration(source={"http": {"connection": "files", "scratch": "2Gi"}})
+    room.tell(room.body)
+    room.store.observe(IMPLEMENTATIONS, None, with_connections(files="http"))
+    room.cluster.put(SECRETS, "files", {"data": {"url": "eA=="}})
+    await room.look()
+    room.end(Stage.PLAN, {"outcome": "Planned", "progress": {"chunksDone": 0, "chunksTotal": 4}})
+    await room.look()
+    pods = {stage: room.job(stage)["spec"]["template"]["spec"] for stage in (Stage.PLAN, Stage.LOAD)}
+    told = {entry["name"]: entry for entry in pods[Stage.PLAN]["containers"][0]["env"]}
+    assert (told["SOURCE_TYPE"]["value"], told["SOURCE_LIMIT"]["value"]) == ("http", str(2 << 30))
+    assert told["PILOTAGE_SOURCE_ADDRESSES"]["value"] == "127.0.0.0/8"
+    references = {name: entry["valueFrom"]["secretKeyRef"] for name, entry in told.items() if "valueFrom" in entry}
+    assert references["SOURCE_URL"] == {"name": "files", "key": "url"}
+    assert references["SOURCE_CA"] == {"name": "files", "key": "ca", "optional": True}
+    assert not any("SOURCE" in entry["name"] for entry in pods[Stage.LOAD]["containers"][0]["env"])
+    room_for = {stage: pod["volumes"][1]["emptyDir"]["sizeLimit"] for stage, pod in pods.items()}
+    assert room_for == {Stage.PLAN: str((2 << 30) + (64 << 20)), Stage.LOAD: str(64 << 20)}
+    assert pods[Stage.PLAN]["containers"][0]["resources"]["requests"]["ephemeral-storage"] == room_for[Stage.PLAN]
+    assert {volume["name"] for volume in pods[Stage.LOAD]["volumes"]} == {"spec", "scratch"}
+
+
+async def test_the_planner_is_told_a_stores_keys_by_reference():
+    room = Room()
+    room.body = a_migration(source={"s3": {"connection": "files"}})
+    room.tell(room.body)
+    room.store.observe(IMPLEMENTATIONS, None, with_connections(files="s3"))
+    room.cluster.put(SECRETS, "files", {"data": {"url": "eA=="}})
+    await room.look()
+    assert room.ready["message"] == "Secret files lacks the keys accessKey, secretKey"
+    room.cluster.put(SECRETS, "files", {"data": dict.fromkeys(("url", "accessKey", "secretKey"), "eA==")})
+    await room.look(after=15)
+    [container] = room.job(Stage.PLAN)["spec"]["template"]["spec"]["containers"]
+    keys = {
+        entry["name"]: entry["valueFrom"]["secretKeyRef"]["key"]
+        for entry in container["env"]
+        if entry["name"].startswith("SOURCE_") and "valueFrom" in entry
+    }
+    assert keys == {
+        "SOURCE_URL": "url", "SOURCE_USER": "accessKey", "SOURCE_PASSWORD": "secretKey",
+        "SOURCE_REGION": "region", "SOURCE_CA": "ca",
+    }  # fmt: skip
+
+
+async def test_the_secret_of_a_file_server_needs_its_url():
+    room = Room()
+    room.body = a_migration(source={"http": {"connection": "files"}})
+    room.tell(room.body)
+    room.store.observe(IMPLEMENTATIONS, None, with_connections(files="http"))
+    room.cluster.put(SECRETS, "files", {"data": {"host": "eA=="}})
+    await room.look()
+    assert (room.ready["reason"], room.ready["message"]) == ("SecretIncomplete", "Secret files lacks the keys url")
 
 
 async def test_the_secret_of_a_live_source_is_missed_by_its_name():

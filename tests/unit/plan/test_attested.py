@@ -183,6 +183,22 @@ def test_where_a_person_decides_on_the_go_live_what_is_not_attested_is_a_blocker
     assert gate["state"] == "Open"
 
 
+def test_a_business_event_is_attested_by_the_customer_and_the_newest_word_counts() -> None:
+    seen = a_project()
+    assert the_status(decided(seen, attest("BusinessEvent", name="month-end-close", result={"outcome": "Passed"})))[
+        "businessEvents"
+    ] == ["month-end-close"]
+    by_vendor = attest("BusinessEvent", by="chen", name="month-end-close", result={"outcome": "Passed"})
+    status = the_status(decided(seen, by_vendor))
+    assert status["businessEvents"] == []
+    assert "not attested by the vendor's Engineer" in status["unheeded"][0]["note"]
+    words = [
+        attest("BusinessEvent", at=5, name="month-end-close", result={"outcome": "Passed"}),
+        attest("BusinessEvent", at=1, name="month-end-close", result={"outcome": "Failed"}),
+    ]
+    assert the_status(decided(seen, *words))["businessEvents"] == []
+
+
 def test_open_defects_are_counted_by_severity_until_they_are_closed() -> None:
     def defect(number: str, severity: str, state: str = "Open", at: int = 0) -> AttestationFacts:
         return attest("Defect", name=number, result={"severity": severity, "state": state}, at=at)

@@ -4,17 +4,19 @@ import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult
 from pilotage.api.v1alpha1.signoff import SignOffSpec
+from pilotage.plan.acceptance import Verdict
 from pilotage.plan.facts import ImplementationFacts, SignOffFacts
 from pilotage.plan.implementation import Decision, decide
-from tests.support.builders import NOW, a_migration, a_module, absent, an_implementation, facts, running
+from tests.support.builders import NOW, a_check, a_migration, a_module, absent, an_implementation, facts, running
 
 PEOPLE = [
     {"id": "wang", "role": "CustomerLead", "name": "王强", "subject": "wang@huasheng"},
@@ -312,6 +314,20 @@ def test_the_end_of_the_project_is_signed_by_all_parties_of_the_profile() -> Non
     assert decision.status["phase"] == "Closed"
 
 
+def test_whoever_signs_is_told_what_a_check_passed_in_spite_of() -> None:
+    missed = "on condition: metric speed (Minor) missed its target at most 2 3 times"
+    check = replace(
+        a_check("stable-run", "StableRunComplete"),
+        verdicts={"core": Verdict(passed=True, phase="ConditionallyPassed", message=missed)},
+    )
+    seen = replace(a_project(gates=[{"name": "FinalAccepted"}]), checks={"stable-run": check})
+    _, decision = settled(seen)
+    assert states(decision) == {"core": "Stable"}
+    assert decision.status is not None
+    (asked, *_) = [found["what"] for found in decision.status["nextActions"] if "FinalAccepted" in found["what"]]
+    assert f"AcceptanceCheck stable-run passed module core {missed}" in asked
+
+
 def test_data_that_a_person_reconciles_holds_the_module_until_then() -> None:
     rules = [{"name": "DataReconciled", "requires": [{"role": "CustomerLead"}]}]
     seen = a_project(gates=rules)
@@ -423,3 +439,92 @@ def test_an_approval_never_survives_a_changed_digest(inputs: dict[str, str]) -> 
     same = inputs == {"core": "i1", "party": "i1"}
     assert (the_gate(after)["state"] == "Approved") == same
     assert ("Live" in states(after).values() or "Accepted" in states(after).values()) == same
+
+
+def test_an_approval_that_was_not_used_in_time_is_given_again_by_all() -> None:
+    past = {"name": "w", "kind": "Allow", "start": "2026-11-23T00:00:00Z", "end": "2026-11-23T00:00:01Z"}
+    waived = {"waives": ["wave 1: no window within 72h"], "reason": "-", "expires": "2027-12-31T00:00:00Z"}
+    seen, decision = settled(a_project(schedule={"windows": [past]}))
+    gate = the_gate(decision)
+    assert gate["blockers"] == ["wave 1: no window within 72h"]
+    first = [a_sign_off(gate, "wang", "Waive", **waived), a_sign_off(gate, "wang"), a_sign_off(gate, "li")]
+    seen, decision = settled(signed(seen, first))
+    assert the_gate(decision)["state"] == "Waived"
+    late = NOW + timedelta(hours=73)
+    seen, decision = settled(replace(seen, now=late))
+    gate = the_gate(decision)
+    assert (gate["state"], gate["missing"]) == ("Expired", ["CustomerLead", "ProjectManager"])
+    seen, decision = settled(signed(seen, [a_sign_off(gate, "wang", at=late)]))
+    assert the_gate(decision)["missing"] == ["ProjectManager"]
+    _, decision = settled(signed(seen, [a_sign_off(gate, "li", at=late)]))
+    assert the_gate(decision)["state"] == "Waived"
+
+
+def test_nobody_is_asked_so_early_that_the_approval_runs_out_before_the_window_opens() -> None:
+    opens = NOW + timedelta(days=10)
+    window = {"name": "w", "kind": "Allow", "start": opens.isoformat(), "end": (opens + timedelta(days=1)).isoformat()}
+    seen, decision = settled(a_project(schedule={"windows": [window]}))
+    assert the_gate(decision)["state"] == "NotReady"
+    assert decision.again == timedelta(days=7)
+    _, decision = settled(replace(seen, now=NOW + timedelta(days=7)))
+    assert the_gate(decision)["state"] == "Open"
+
+
+SHORT = AssessmentCheck(
+    name="memory", result=AssessmentResult.FAIL, strict=False, message="8 GiB, 9 GiB needed", remedy="add nodes"
+)
+OLD_VERSION = AssessmentCheck(name="kubernetes-version", result=AssessmentResult.FAIL, message="1.20", remedy="upgrade")
+
+
+def measured(*missing: AssessmentCheck, **fields: Any) -> ImplementationFacts:
+    return replace(a_project(gates=[], **fields), assessment=missing)
+
+
+def waiver(gate: dict[str, Any], by: str = "wang", **fields: Any) -> SignOffFacts:
+    usual = {"waives": ["preflight memory"], "reason": "扩容已下单", "expires": "2026-12-31T00:00:00Z"}
+    return a_sign_off(gate, by, "Waive", **({"recordedBy": by} | usual | fields))
+
+
+def stalled(decision: Decision) -> bool:
+    assert decision.status is not None
+    return any(found["type"] == "Stalled" and found["status"] == "True" for found in decision.status["conditions"])
+
+
+def test_what_is_measured_and_not_strict_is_waived_until_the_waiver_expires() -> None:
+    seen, decision = settled(measured(SHORT))
+    gate = the_gate(decision, "EnvironmentReady")
+    assert (gate["state"], gate["blockers"]) == ("NotReady", ["preflight memory"])
+    assert stalled(decision)
+    seen, decision = settled(signed(seen, [waiver(gate)]))
+    assert the_gate(decision, "EnvironmentReady")["state"] == "Waived"
+    assert states(decision) == {"core": "Accepted"}
+    assert decision.status["assessment"]["checks"][0]["waived"]  # type: ignore[index]
+    condition = next(c for c in decision.status["conditions"] if c["type"] == "EnvironmentReady")  # type: ignore[index]
+    assert (condition["status"], "waived: memory" in condition["message"]) == ("True", True)
+    late = replace(seen, now=datetime(2027, 1, 1, tzinfo=UTC))
+    assert stalled(settled(late)[1])
+
+
+def test_what_is_strict_cannot_be_waived() -> None:
+    seen, decision = settled(measured(SHORT, OLD_VERSION))
+    gate = the_gate(decision, "EnvironmentReady")
+    assert gate["blockers"] == ["preflight memory"]
+    both = ["preflight memory", "preflight kubernetes-version"]
+    assert stalled(settled(signed(seen, [waiver(gate, waives=both)]))[1])
+
+
+@pytest.mark.parametrize("by", ["zhao", "sun"])
+def test_only_the_customers_lead_and_the_project_manager_waive_it(by: str) -> None:
+    seen, decision = settled(measured(SHORT))
+    assert stalled(settled(signed(seen, [waiver(the_gate(decision, "EnvironmentReady"), by)]))[1])
+
+
+def test_a_waiver_does_not_cover_what_is_missing_later() -> None:
+    seen, decision = settled(measured(SHORT))
+    seen = signed(seen, [waiver(the_gate(decision, "EnvironmentReady"))])
+    more = SHORT.model_copy(update={"name": "cpu"})
+    assert stalled(settled(replace(seen, assessment=(SHORT, more)))[1])
+
+
+def test_where_nothing_is_missing_the_gate_is_not_shown() -> None:
+    assert the_gates(settled(a_project())[1], "EnvironmentReady") == []

@@ -41,7 +41,10 @@ def failed(found: dict[str, AssessmentCheck]) -> list[str]:
 
 def test_a_cluster_that_offers_everything_passes() -> None:
     found = checks()
-    assert list(found) == ["kubernetes-version", "cpu", "memory", "storage-class", "permissions"]
+    assert list(found) == [
+        "kubernetes-version", "cpu", "memory", "storage-class", "ingress-class", "architecture", "quota",
+        "pod-security", "permissions",
+    ]  # fmt: skip
     assert failed(found) == []
 
 
@@ -130,3 +133,88 @@ def test_a_rule_allows_only_what_it_says_of_all_objects(rule: dict[str, Any], *,
 def test_a_connection_passes_only_when_it_was_reached(reachable: bool | None, result: AssessmentResult) -> None:
     found = checks(probes=[ConnectionProbe("erp", reachable, "said so")])
     assert found["connection-erp"].result is result
+
+
+def of_arch(name: str) -> dict[str, Any]:
+    return {"status": {"allocatable": {"cpu": "4", "memory": "8Gi"}, "nodeInfo": {"architecture": name}}}
+
+
+def a_quota(**hard: str) -> dict[str, Any]:
+    return {"metadata": {"name": "team"}, "spec": {"hard": hard}}
+
+
+INGRESS = {"kind": "Ingress", "spec": {"ingressClassName": "nginx"}}
+UNNAMED_CLAIM = {"kind": "PersistentVolumeClaim", "spec": {"resources": {}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expects", "missing"),
+    [
+        ({"manifests": [INGRESS]}, {}, ["ingress-class"]),
+        ({"manifests": [INGRESS], "ingress_classes": ["nginx"]}, {}, []),
+        ({}, {"ingressClass": "traefik"}, ["ingress-class"]),
+        ({"manifests": [UNNAMED_CLAIM], "default_storage_class": False}, {}, ["storage-class"]),
+        ({"manifests": [UNNAMED_CLAIM]}, {}, []),
+        ({"nodes": [of_arch("amd64"), of_arch("arm64")]}, {"arch": "amd64"}, ["architecture"]),
+        ({"nodes": [of_arch("amd64")]}, {"arch": "amd64"}, []),
+        ({"nodes": [of_arch("amd64"), of_arch("arm64")]}, {}, []),
+        ({"quotas": [a_quota(**{"requests.cpu": "499m"})]}, {}, ["quota"]),
+        ({"quotas": [a_quota(cpu="500m", memory="1Gi", pods="4")]}, {}, []),
+        ({"quotas": [a_quota(memory="1023Mi")]}, {}, ["quota"]),
+        ({"quotas": None}, {}, ["quota"]),
+    ],
+)
+def test_what_the_cluster_and_the_namespace_lack(
+    fields: dict[str, Any], expects: dict[str, Any], missing: list[str]
+) -> None:
+    assert failed(checks(expects, **fields)) == missing
+
+
+def test_quotas_that_may_not_be_read_are_not_known_and_hold_nothing() -> None:
+    quota = checks(quotas=None)["quota"]
+    assert quota.result is AssessmentResult.UNKNOWN
+    assert not quota.holds
+
+
+def a_pod(**container: Any) -> dict[str, Any]:
+    secure = {
+        "allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    pod = container.pop("pod", {})
+    context = secure | container.pop("securityContext", {})
+    template = {"spec": {"containers": [{"name": "web", "securityContext": context, **container}], **pod}}
+    return {"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": template}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "baseline", "restricted"),
+    [
+        (a_pod(), "", ""),
+        (a_pod(securityContext={"privileged": True}), "privileged", "privileged"),
+        (a_pod(ports=[{"hostPort": 80}]), "hostPort", "hostPort"),
+        (a_pod(pod={"hostNetwork": True}), "hostNetwork", "hostNetwork"),
+        (a_pod(pod={"volumes": [{"name": "d", "hostPath": {"path": "/"}}]}), "hostPath volume", "volume type"),
+        (a_pod(pod={"volumes": [{"name": "d", "nfs": {"server": "s"}}]}), "", "volume type"),
+        (a_pod(securityContext={"allowPrivilegeEscalation": None}), "", "allowPrivilegeEscalation is not false"),
+        (a_pod(securityContext={"runAsNonRoot": None}), "", "runAsNonRoot is not true"),
+        (a_pod(securityContext={"runAsUser": 0}), "", "runAsUser is 0"),
+        (a_pod(securityContext={"capabilities": {"drop": ["NET_RAW"]}}), "", "capabilities are not dropped"),
+        (a_pod(securityContext={"seccompProfile": None}), "", "no seccompProfile"),
+        (deployment(), "", "runAsNonRoot is not true"),
+    ],
+)
+def test_pods_that_the_namespace_would_refuse_are_named_with_the_reason(
+    manifest: dict[str, Any], baseline: str, restricted: str
+) -> None:
+    for level, reason in (("", ""), ("privileged", ""), ("baseline", baseline), ("restricted", restricted)):
+        found = checks(manifests=[manifest], pod_security=level)["pod-security"]
+        assert (found.result is AssessmentResult.FAIL) == bool(reason)
+        assert reason in found.message
+
+
+def test_each_failure_has_ways_out_of_the_closed_list_and_says_whether_it_can_be_waived() -> None:
+    found = checks({"memory": "9Gi"}, version="v1.20.0", rules=[])
+    assert [str(way) for way in found["memory"].remedies] == ["Resize", "ReduceScope", "HostInCloud"]
+    assert {name for name, check in found.items() if check.strict} == {"kubernetes-version", "permissions"}
+    assert all(check.remedies for check in found.values() if check.result is AssessmentResult.FAIL)

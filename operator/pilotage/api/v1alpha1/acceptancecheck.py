@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from pilotage.api.v1alpha1.attestation import DefectSeverity
 from pilotage.api.v1alpha1.common import (
     ApiModel,
     Conditions,
@@ -14,6 +16,7 @@ from pilotage.api.v1alpha1.common import (
     DnsLabel,
     Duration,
     LocalReference,
+    ObjectName,
     Text,
     Timestamp,
     Title,
@@ -26,6 +29,8 @@ from pilotage.api.v1alpha1.implementation import MAX_MODULES
 MAX_METRICS = 8
 MAX_VALUE = 64
 MAX_QUERY = 2048
+MAX_DAYS = 120
+ENDPOINT = "an address that an administrator declared for this namespace in the operator's chart"
 
 
 class Gate(StrEnum):
@@ -67,13 +72,34 @@ class HttpExpectation(ApiModel):
 
 
 class HttpSource(ApiModel):
-    """A GET request to a Service of the namespace: Success is 1 or 0, Latency is in seconds."""
+    """A GET request to a Service of the namespace or to a declared endpoint: Success is 1 or 0, Latency in seconds."""
 
-    service: DnsLabel
-    port: Annotated[int, Field(ge=1, le=65535)]
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "has(self.service) == has(self.port) && has(self.service) != has(self.endpoint)",
+                "give service and port, or endpoint",
+            )
+        )
+    }
+
+    service: DnsLabel | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    endpoint: DnsLabel | None = Field(default=None, description=ENDPOINT)
     path: Annotated[str, Field(max_length=1024, pattern=r"^/[^\s#]*$")] = "/"
     expect: HttpExpectation = HttpExpectation()
     measure: HttpMeasure = HttpMeasure.SUCCESS
+
+
+class PrometheusSource(ApiModel):
+    """One value from a declared Prometheus. A query that gives no series or NaN has no data; more series are an error.
+
+    With `window` the query is read at up to 60 points of the time just past, and the worst of them is the value.
+    """
+
+    endpoint: DnsLabel = Field(description=ENDPOINT)
+    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
+    window: Duration | None = None
 
 
 class SqlSource(ApiModel):
@@ -83,14 +109,53 @@ class SqlSource(ApiModel):
     query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
 
 
+class MigrationMeasure(StrEnum):
+    """What is read of a migration's Final run: 1 or 0, rows, or checks."""
+
+    BALANCED = "Balanced"
+    QUARANTINED = "Quarantined"
+    FAILED_CHECKS = "FailedChecks"
+
+
+class MigrationResultSource(ApiModel):
+    """What the Final run of a MigrationJob of the same Implementation came to."""
+
+    name: ObjectName
+    measure: MigrationMeasure
+
+
+class AttestationMeasure(StrEnum):
+    """What is counted of the attestations that the Implementation heeds."""
+
+    OPEN_DEFECTS = "OpenDefects"
+    TESTS_NOT_PASSED = "TestsNotPassed"
+    UNTRAINED = "Untrained"
+
+
+class AttestationSource(ApiModel):
+    """A number that people and other systems attest."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            ("!has(self.severity) || self.measure == 'OpenDefects'", "severity goes with OpenDefects")
+        )
+    }
+
+    measure: AttestationMeasure
+    severity: DefectSeverity | None = Field(default=None, description="this one and worse; default: all")
+
+
+SOURCES = ("kubernetes", "http", "sql", "prometheus", "migration", "attestation")
+
+
 class Source(ApiModel):
-    """Where a value comes from: exactly one of `kubernetes`, `http` and `sql`."""
+    """Where a value comes from: exactly one of these."""
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": validations(
             (
-                "[has(self.kubernetes), has(self.http), has(self.sql)].filter(x, x).size() == 1",
-                "give exactly one source: kubernetes, http or sql",
+                f"[{', '.join(f'has(self.{name})' for name in SOURCES)}].filter(x, x).size() == 1",
+                f"give exactly one source: {', '.join(SOURCES[:-1])} or {SOURCES[-1]}",
             )
         )
     }
@@ -98,6 +163,9 @@ class Source(ApiModel):
     kubernetes: KubernetesSource | None = None
     http: HttpSource | None = None
     sql: SqlSource | None = None
+    prometheus: PrometheusSource | None = None
+    migration: MigrationResultSource | None = None
+    attestation: AttestationSource | None = None
 
 
 class Target(ApiModel):
@@ -117,10 +185,36 @@ class Target(ApiModel):
     equals: Annotated[str, Field(max_length=MAX_VALUE)] | None = None
 
 
+class Severity(StrEnum):
+    """How much a metric matters. It says what a miss leads to where `onBreach` does not."""
+
+    CRITICAL = "Critical"
+    MAJOR = "Major"
+    MINOR = "Minor"
+
+
 class OnBreach(StrEnum):
     """What a sample that misses its target leads to."""
 
     RESTART = "Restart"
+    EXTEND = "Extend"
+    PAUSE = "Pause"
+    RECORD = "Record"
+    FAIL = "Fail"
+
+
+DEFAULT_ON_BREACH = {
+    Severity.CRITICAL: OnBreach.RESTART,
+    Severity.MAJOR: OnBreach.EXTEND,
+    Severity.MINOR: OnBreach.RECORD,
+}
+
+
+class OnNoData(StrEnum):
+    """What a sample of a source that has nothing to tell leads to."""
+
+    PAUSE = "Pause"
+    INCONCLUSIVE = "Inconclusive"
     FAIL = "Fail"
 
 
@@ -135,16 +229,70 @@ class Metric(ApiModel):
         Duration, Field(description="time from one sample to the next; a fraction of a second counts as one second")
     ] = "10s"
     min_samples: Annotated[int, Field(ge=1, le=10000, description="good samples in a row before it counts as met")] = 1
-    on_breach: OnBreach = Field(
-        default=OnBreach.RESTART,
-        description="Restart: samples and clock begin anew. Fail: the module's verdict is Failed for this input",
+    severity: Severity = Severity.CRITICAL
+    on_breach: OnBreach | None = Field(
+        default=None,
+        description="Restart: samples and clock begin anew. Extend: the miss does not count and its time is added to "
+        "what is required. Pause: it does not count. Record: it counts, and the verdict is ConditionallyPassed. Fail: "
+        "the verdict is Failed for this input. Default: Restart for Critical, Extend for Major, Record for Minor",
     )
+    on_no_data: OnNoData = Field(
+        default=OnNoData.PAUSE,
+        description="Pause: the clock waits. Inconclusive, Fail: the verdict ends so for this input",
+    )
+
+    @property
+    def consequence(self) -> OnBreach:
+        """What a first miss leads to."""
+        return self.on_breach or DEFAULT_ON_BREACH[self.severity]
+
+
+EventName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class RestartAt(StrEnum):
+    """When a stable run that begins anew begins."""
+
+    NOW = "Now"
+    MIDNIGHT = "Midnight"
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        msg = f"{name!r} is not a time zone: write a name of the IANA list, such as Asia/Shanghai"
+        raise ValueError(msg) from error
+    return name
 
 
 class StableRun(ApiModel):
     """How long every metric has to stay good, in time that was really measured."""
 
     required: Duration
+    timezone: Annotated[
+        str,
+        Field(
+            max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9+_/-]*$", description="IANA name; days begin at its midnight"
+        ),
+        AfterValidator(_known_zone),
+    ] = "UTC"
+    restart_at: RestartAt = Field(
+        default=RestartAt.NOW, description="Midnight: after a breach the run begins anew with the next local day"
+    )
+    min_soak: Duration | None = Field(
+        default=None,
+        description="a new release in mid-run keeps the clock, and at least this much is still to come after it. "
+        "Default: a new release begins anew",
+    )
+    required_events: Annotated[
+        list[EventName],
+        Field(
+            max_length=20,
+            json_schema_extra=list_set(),
+            description="business events that must be attested as passed, such as month-end-close",
+        ),
+    ] = []
 
 
 class AcceptanceCheckSpec(ApiModel):
@@ -172,17 +320,22 @@ class AcceptanceCheckSpec(ApiModel):
 
 
 class CheckPhase(StrEnum):
-    """Where a check stands, as a whole or for one module. Only Passed opens a gate.
+    """Where a check stands, as a whole or for one module. Only Passed and ConditionallyPassed open a gate.
 
-    Failed: a target is missed. Inconclusive: there was nothing to measure. Error: the source could not be asked.
+    ConditionallyPassed: all that holds the gate is met, and something was missed that is only recorded. Failed: a
+    target is missed. Inconclusive: there was nothing to measure. Error: the source could not be asked.
     """
 
     PENDING = "Pending"
     OBSERVING = "Observing"
     PASSED = "Passed"
+    CONDITIONALLY_PASSED = "ConditionallyPassed"
     FAILED = "Failed"
     INCONCLUSIVE = "Inconclusive"
     ERROR = "Error"
+
+
+PASSING = frozenset({CheckPhase.PASSED, CheckPhase.CONDITIONALLY_PASSED})
 
 
 class MetricState(StrEnum):
@@ -207,6 +360,10 @@ class MetricStatus(ApiModel):
     samples: Annotated[int, Field(ge=0, description="good samples in a row")] = 0
     taken: Annotated[int, Field(ge=0, description="all samples ever taken of this input")] = 0
     breaches: Annotated[int, Field(ge=0)] = 0
+    episodes: Annotated[
+        int, Field(ge=0, description="times in this run that it was missed after it had been met; each is one harder")
+    ] = 0
+    recorded: Annotated[int, Field(ge=0, description="misses of this run that were only recorded")] = 0
     last_sample_at: Moment | None = None
     last_good_at: Moment | None = None
     counter: Annotated[int, Field(ge=0, description="raw reading, from which the next increase is taken")] | None = None
@@ -216,14 +373,27 @@ class MetricStatus(ApiModel):
     message: Text | None = None
 
 
+class DayStatus(ApiModel):
+    """One local day of a stable run."""
+
+    date: Annotated[str, Field(max_length=10, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    good: Annotated[Duration, Field(description="time that was credited on this day")] = "0s"
+    measured: Annotated[Duration, Field(description="time in which every metric had a value")] = "0s"
+    breaches: Annotated[int, Field(ge=0)] = 0
+    no_data: Annotated[bool, Field(description="less than 95 % of the day was measured")] = False
+
+
 class ClockStatus(ApiModel):
     """The stable-run clock of one module. It counts evaluated good samples, never wall time."""
 
     accumulated: Duration = "0s"
     required: Duration
+    extended: Annotated[Duration, Field(description="what breaches and releases add to required")] | None = None
     started_at: Moment | None = None
     last_sample_at: Moment | None = None
     resets: Annotated[int, Field(ge=0)] = 0
+    no_data_days: Annotated[int, Field(ge=0, description="days of this run that were not measured enough")] = 0
+    not_before: Moment | None = Field(default=None, description="nothing is credited before this moment")
     paused_reason: Annotated[str, Field(max_length=256)] | None = None
     projected_end: Timestamp | None = None
 
@@ -241,6 +411,12 @@ class ModuleCheckStatus(ApiModel):
     message: Text = ""
     clock: ClockStatus | None = None
     metrics: Annotated[list[MetricStatus], Field(max_length=MAX_METRICS, json_schema_extra=list_map("name"))] = []
+    days: Annotated[
+        list[DayStatus],
+        Field(
+            max_length=MAX_DAYS, json_schema_extra=list_map("date"), description="the newest; fewer with many modules"
+        ),
+    ] = []
 
 
 class ProbeStatus(ApiModel):

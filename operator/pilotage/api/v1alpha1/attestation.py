@@ -19,15 +19,18 @@ from pilotage.api.v1alpha1.signoff import ATOMIC, Evidence
 
 
 class AttestationType(StrEnum):
-    """What is stated: that people were trained, how a test case of the users ended, how a defect stands."""
+    """What is stated: that people were trained, how a test case of the users or a business event ended, how a defect
+    stands.
+    """
 
     TRAINING = "Training"
     UAT = "UAT"
     DEFECT = "Defect"
+    BUSINESS_EVENT = "BusinessEvent"
 
 
 class Outcome(StrEnum):
-    """How a test case ended."""
+    """How a test case or a business event ended."""
 
     PASSED = "Passed"
     FAILED = "Failed"
@@ -55,7 +58,7 @@ Count = Annotated[int, Field(ge=0, le=1_000_000)]
 class AttestationResult(ApiModel):
     """The fact itself; its type says which of the fields belong to it."""
 
-    outcome: Outcome | None = Field(default=None, description="of a test case")
+    outcome: Outcome | None = Field(default=None, description="of a test case or a business event")
     completed: Annotated[Count, Field(description="of a training: people who took part to its end")] | None = None
     passed: (
         Annotated[Count, Field(description="of a training: those of them who reached the role's passScore")] | None
@@ -84,6 +87,10 @@ class AttestationSpec(ApiModel):
                 "UAT needs name, the test case, and result.outcome",
             ),
             (
+                "self.type != 'BusinessEvent' || (has(self.name) && has(self.result.outcome))",
+                "BusinessEvent needs name, such as month-end-close, and result.outcome",
+            ),
+            (
                 "self.type != 'Defect' || (has(self.name) && has(self.result.severity) && has(self.result.state))",
                 "Defect needs name, its number, result.severity and result.state",
             ),
@@ -98,7 +105,7 @@ class AttestationSpec(ApiModel):
             Field(
                 max_length=100,
                 pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-                description="what it is about: the test case, the defect's number; of a training the session",
+                description="what it is about: the test case, event or defect's number; of a training the session",
             ),
         ]
         | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -81,6 +82,7 @@ _DURATION_PART = re.compile(r"([0-9]{1,6})(ms|s|m|h|d)")
 _UNIT: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
+@lru_cache(maxsize=4096)
 def parse_duration(text: str) -> timedelta:
     """Length of a duration such as `90s`, `1h30m` or `30d`.
 

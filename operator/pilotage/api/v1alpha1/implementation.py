@@ -26,6 +26,7 @@ from pilotage.api.v1alpha1.common import (
 )
 from pilotage.api.v1alpha1.project import (
     MAX_GATES,
+    CaseName,
     Contact,
     DefectsStatus,
     GateSpec,
@@ -81,10 +82,33 @@ class ConnectionType(StrEnum):
 
     POSTGRESQL = "postgresql"
     MYSQL = "mysql"
+    HTTP = "http"
+    S3 = "s3"
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The keys that a Secret of this type must have."""
+        match self:
+            case ConnectionType.HTTP:
+                return ("url",)
+            case ConnectionType.S3:
+                return ("url", "accessKey", "secretKey")
+            case _:
+                return ("host", "port", "database", "username", "password")
+
+    @property
+    def serves_files(self) -> bool:
+        """Whether it reaches files, and no database."""
+        return self in {ConnectionType.HTTP, ConnectionType.S3}
 
 
 class Connection(ApiModel):
-    """A database that the project uses, named once; its Secret holds host, port, database, username and password."""
+    """A database or file server that the project uses, named once.
+
+    The Secret of a database holds host, port, database, username and password. That of an http server holds url, and
+    where they are needed username and password or token, and ca (PEM); that of an s3 store url (with the bucket),
+    accessKey and secretKey, and where they are needed region and ca.
+    """
 
     name: DnsLabel
     type: ConnectionType
@@ -108,6 +132,8 @@ class EnvironmentExpectations(ApiModel):
     cpu: Annotated[Quantity, Field(description="allocatable processors of all nodes together")] | None = None
     memory: Annotated[Quantity, Field(description="allocatable memory of all nodes together")] | None = None
     storage_class: ObjectName | None = None
+    ingress_class: ObjectName | None = None
+    arch: Annotated[str, Field(max_length=20, pattern=r"^[a-z0-9]+$", description="of every node: amd64")] | None = None
 
 
 class Environment(ApiModel):
@@ -379,13 +405,34 @@ class AssessmentResult(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class Remedy(StrEnum):
+    """What can be done about something that is missing."""
+
+    RESIZE = "Resize"
+    UPGRADE_IN_STAGES = "UpgradeInStages"
+    ADD_MIDDLEWARE = "AddMiddleware"
+    HOST_IN_CLOUD = "HostInCloud"
+    REDUCE_SCOPE = "ReduceScope"
+    CUSTOMER_ACTION = "CustomerAction"
+
+
 class AssessmentCheck(ApiModel):
-    """One thing that the preflight looked at."""
+    """One thing that the preflight looked at. What is not strict may be waived at the gate EnvironmentReady."""
 
     name: Annotated[str, Field(max_length=100)]
     result: AssessmentResult
+    strict: bool = True
+    waived: bool = False
     message: Text
     remedy: Text | None = None
+    remedies: Annotated[list[Remedy], Field(max_length=6, json_schema_extra=list_set())] = Field(
+        default=[], description="ways out, the nearest first"
+    )
+
+    @property
+    def holds(self) -> bool:
+        """Whether it keeps the rollout from going on."""
+        return self.result is AssessmentResult.FAIL and not self.waived
 
 
 class Assessment(ApiModel):
@@ -435,6 +482,9 @@ class ImplementationStatus(ApiModel):
     training: Annotated[list[TrainingStatus], Field(max_length=32, json_schema_extra=list_map("role"))] = []
     tests: UserTestsStatus | None = None
     defects: DefectsStatus | None = None
+    business_events: Annotated[
+        list[CaseName], Field(max_length=100, json_schema_extra=list_set(), description="attested as passed")
+    ] = []
     issues: Annotated[str, Field(max_length=40, description="open defects of S1/S2")] | None = None
     unheeded: Annotated[list[UnheededAttestation], Field(max_length=20, json_schema_extra=list_map("name"))] = Field(
         default=[], description="Attestations that change nothing; the newest of them"

@@ -84,6 +84,22 @@ class ConfigMapSource(ApiModel):
     key: Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] | None = None
 
 
+class FileServerSource(ApiModel):
+    """Files of a connection of type http or s3, below the URL in its Secret."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            ("!has(self.path) || !self.path.split('/').exists(part, part == '..')", "path may not lead upwards")
+        )
+    }
+
+    connection: DnsLabel
+    path: Annotated[RelativePath, Field(description="folder below the URL; default: the URL itself")] | None = None
+    scratch: Annotated[
+        Quantity, Field(description="room for the files while the run is planned; larger ones are refused")
+    ] = "1Gi"
+
+
 class Consistency(StrEnum):
     """Why rows that are read one after another belong to one state of a live database.
 
@@ -97,13 +113,16 @@ class Consistency(StrEnum):
 
 
 class MigrationSource(ApiModel):
-    """Where the legacy data are and how they are written: one of `volume`, `configMap` and `connection`."""
+    """Where the legacy data are and how they are written: a volume, a ConfigMap, a server or a live database."""
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": validations(
             (
-                "(has(self.volume) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.connection) ? 1 : 0) == 1",
-                "give exactly one source: volume, configMap or connection",
+                (
+                    "[has(self.volume), has(self.configMap), has(self.http), has(self.s3), has(self.connection)]"
+                    ".exists_one(x, x)"
+                ),
+                "give exactly one source: volume, configMap, http, s3 or connection",
             ),
             ("!has(self.consistency) || has(self.connection)", "consistency goes with connection"),
         )
@@ -111,6 +130,8 @@ class MigrationSource(ApiModel):
 
     volume: VolumeSource | None = None
     config_map: ConfigMapSource | None = None
+    http: FileServerSource | None = None
+    s3: FileServerSource | None = None
     connection: DnsLabel | None = Field(default=None, description="a live database, as the Implementation names it")
     consistency: Consistency | None = Field(default=None, description="of a connection; default: Snapshot")
     encoding: Encoding = Encoding.AUTO
@@ -118,6 +139,16 @@ class MigrationSource(ApiModel):
         None
     )
     delimiter: Annotated[str, Field(min_length=1, max_length=1, description="of csv; tsv has tabs")] = ","
+
+    @property
+    def server(self) -> FileServerSource | None:
+        """The server that its files are fetched from, if any."""
+        return self.http or self.s3
+
+    @property
+    def connection_name(self) -> str | None:
+        """The connection of the Implementation that it is read from: a live database, or a server with files."""
+        return self.server.connection if self.server else self.connection
 
 
 class MigrationTarget(ApiModel):
@@ -365,6 +396,9 @@ class ErrorBudget(ApiModel):
     per_code: Annotated[list[CodeBudget], Field(max_length=MAX_CODES, json_schema_extra=list_map("code"))] = []
 
 
+StagingStatement = Annotated[str, Field(max_length=8192, pattern=r"^(update|UPDATE) staged\s")]
+
+
 class MigrationObject(ApiModel):
     """One file into one table."""
 
@@ -384,6 +418,14 @@ class MigrationObject(ApiModel):
         ),
     ] = []
     fields: Annotated[list[FieldMapping], Field(min_length=1, max_length=MAX_FIELDS, json_schema_extra=list_map("to"))]
+    sql: Annotated[
+        list[StagingStatement],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+            description="UPDATE statements over the rows as view `staged`, before anything is decided about them",
+        ),
+    ] = []
     source_duplicates: SourceDuplicates = SourceDuplicates()
     on_conflict: OnConflict = OnConflict()
     error_budget: ErrorBudget | None = Field(default=None, description="replaces spec.errorBudget for this object")
@@ -518,7 +560,7 @@ class Counts(ApiModel):
     loaded: Count = 0
     updated: Count = 0
     kept: Annotated[int, Field(ge=0, description="the target's row was there and stays")] = 0
-    filtered: Annotated[int, Field(ge=0, description="blank lines, and rows that `where` leaves out")] = 0
+    filtered: Annotated[int, Field(ge=0, description="blank lines, and rows that `where` or `sql` leaves out")] = 0
     duplicates: Annotated[int, Field(ge=0, description="gave way to another row with the same key")] = 0
     quarantined: Count = 0
     balanced: bool = False
@@ -628,14 +670,13 @@ class MigrationJobStatus(ApiModel):
 
 def spec_problem(spec: MigrationJobSpec) -> str | None:
     """What the schema cannot refuse: the first contradiction inside the spec, in words, or None."""
-    seen: set[str] = set()
+    names = {found.name for found in spec.objects}
     for found in spec.objects:
         columns = {field.to for field in found.fields}
         if missing := [column for column in found.key if column not in columns]:
             return f"object {found.name}: key column {missing[0]} is not among its fields"
-        if problem := _source_problem(spec.source, found) or _fields_problem(found, seen):
+        if problem := _source_problem(spec.source, found) or _fields_problem(found, names):
             return problem
-        seen.add(found.name)
     by_name = {found.name: found for found in spec.objects}
     for check in spec.reconcile:
         if check.object not in by_name:
@@ -660,12 +701,12 @@ def _source_problem(source: MigrationSource, found: MigrationObject) -> str | No
     return None
 
 
-def _fields_problem(found: MigrationObject, before: set[str]) -> str | None:
+def _fields_problem(found: MigrationObject, names: set[str]) -> str | None:
     for field in found.fields:
         if sum(given is not None for given in (field.from_, field.join, field.value)) != 1:
             return f"object {found.name}, field {field.to}: give exactly one of from, join and value"
-        if field.reference and field.reference.object and field.reference.object not in before:
-            return f"object {found.name}, field {field.to}: object {field.reference.object} is not listed before it"
+        if field.reference and field.reference.object and field.reference.object not in names:
+            return f"object {found.name}, field {field.to}: object {field.reference.object} is not in spec.objects"
     column = found.on_conflict.column
     if (found.on_conflict.policy is ConflictPolicy.NEWER_WINS) != (column is not None):
         return f"object {found.name}: onConflict.column goes with NewerWins, which needs it"

@@ -7,7 +7,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pilotage.api.v1alpha1.common import ApiModel, DnsLabel, Duration, Text, Timestamp, Title, list_map, list_set
+from pilotage.api.v1alpha1.common import (
+    ApiModel,
+    DnsLabel,
+    Duration,
+    Text,
+    Timestamp,
+    Title,
+    list_map,
+    list_set,
+    validations,
+)
 
 RequirementId = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Digest = Annotated[str, Field(max_length=80)]
@@ -215,9 +225,13 @@ class Profile(StrEnum):
 
 
 class GateName(StrEnum):
-    """The gates that a person can be asked to decide, in the order in which a project meets them."""
+    """The gates about which persons can be asked, in the order in which a project meets them.
+
+    EnvironmentReady is measured; persons can only waive what it measured and is not strict.
+    """
 
     SCOPE_BASELINED = "ScopeBaselined"
+    ENVIRONMENT_READY = "EnvironmentReady"
     DATA_RECONCILED = "DataReconciled"
     CONFIGURATION_READY = "ConfigurationReady"
     PRELIMINARY_ACCEPTED = "PreliminaryAccepted"
@@ -249,6 +263,15 @@ class RequiredRole(ApiModel):
 
 class GateSpec(ApiModel):
     """How a gate differs from the profile's preset."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            (
+                "self.name != 'EnvironmentReady'",
+                "EnvironmentReady is measured: waive single checks by a SignOff instead",
+            ),
+        )
+    }
 
     name: GateName
     decided_by: DecidedBy = DecidedBy.PERSON
