@@ -210,6 +210,13 @@ REASONS: Final = {
             "由客户负责人决定：pilotage rollback，或由工程师修改模块",
         ),
     ),
+    Reason.CUTOVER_QUEUED: Entry(
+        ("as many projects are cut over as the installation allows at once", "同时切换的项目已达平台上限，正在排队"),
+        (
+            "nobody has to act: status.schedule has the position; spec.priority decides who goes first",
+            "无需人工处理；排队位置见 status.schedule，先后由 spec.priority 决定",
+        ),
+    ),
     Reason.WINDOW_CLOSED: Entry(
         ("the module's window is shut", "当前不在上线窗口内"),
         (
