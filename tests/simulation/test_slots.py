@@ -12,7 +12,7 @@ from pilotage.kube.store import Key
 from pilotage.reconcile.settings import Settings
 from tests.simulation.test_rollout import the_spec
 from tests.support.builders import a_module
-from tests.support.simulation import NAMESPACE, SimulatedOperator, Simulation
+from tests.support.simulation import NAMESPACE, WATCHED, SimulatedOperator, Simulation
 
 LONGEST = 120
 
@@ -109,8 +109,11 @@ async def test_an_old_leader_that_has_not_heard_of_the_other_cutover_begins_no_s
             continue
         told += 1
         for _ in range(10):
-            # Of the project that it works on the old leader has heard; of the one that has begun it has not.
-            before.store.observe(IMPLEMENTATIONS, "MODIFIED", look(simulation, "crm"))
+            # The old leader has heard of everything but the project that has begun.
+            for resource in WATCHED:
+                for body in simulation.world.all(resource):
+                    if (resource, body["metadata"]["name"]) != (IMPLEMENTATIONS, "erp"):
+                        before.store.observe(resource, "MODIFIED", body)
             before.wake(Key(IMPLEMENTATIONS.plural, NAMESPACE, "crm"))
             await before.reconcile(Key(IMPLEMENTATIONS.plural, NAMESPACE, "crm"))
         assert cutting(look(simulation, "erp"))

@@ -211,10 +211,10 @@ REASONS: Final = {
         ),
     ),
     Reason.CUTOVER_QUEUED: Entry(
-        ("other projects have all slots for cutovers", "上线名额已被其他项目占用"),
+        ("as many projects are cut over as the installation allows at once", "同时切换的项目已达平台上限，正在排队"),
         (
-            "nobody has to act: status.schedule shows the place in the queue; spec.priority orders it",
-            "无需人工处理；排队位置见 status.schedule，顺序由 spec.priority 决定",
+            "nobody has to act: status.schedule has the position; spec.priority decides who goes first",
+            "无需人工处理；排队位置见 status.schedule，先后由 spec.priority 决定",
         ),
     ),
     Reason.WINDOW_CLOSED: Entry(

@@ -25,6 +25,7 @@ WAITS_FOR_PERSONS: Final = frozenset(
         Reason.TRAINING_INCOMPLETE,
         Reason.TEST_NOT_PASSED,
         Reason.GATE_REJECTED,
+        Reason.CUTOVER_QUEUED,
         Reason.WINDOW_CLOSED,
         Reason.HYPERCARE_FULL,
     }
