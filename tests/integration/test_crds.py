@@ -260,6 +260,10 @@ REFUSED = {
         check(metrics=[metric(source={})]),
         "give exactly one source: kubernetes, http, sql, prometheus, migration or attestation",
     ),
+    "a severity of tests": (
+        check(metrics=[metric(source={"attestation": {"measure": "TestsNotPassed", "severity": "S1"}})]),
+        "severity goes with OpenDefects",
+    ),
     "a service without its port": (
         check(metrics=[metric(source={"http": {"service": "web"}})]),
         "give service and port, or endpoint",
@@ -405,6 +409,10 @@ REFUSED = {
         "result.passed are some of result.completed",
     ),
     "a test without an outcome": (attestation(result={}), "UAT needs name, the test case, and result.outcome"),
+    "a business event without an outcome": (
+        attestation(type="BusinessEvent", name="month-end-close", result={}),
+        "BusinessEvent needs name, such as month-end-close, and result.outcome",
+    ),
     "a defect without a number": (
         attestation(type="Defect", name=None, result={"severity": "S1", "state": "Open"}),
         "Defect needs name, its number, result.severity and result.state",
