@@ -283,7 +283,19 @@ REFUSED = {
     ),
     "no source of a migration": (
         migration(source={}),
-        "give exactly one source: volume, configMap or connection",
+        "give exactly one source: volume, configMap, http, s3 or connection",
+    ),
+    "two sources of a migration": (
+        migration(source={"http": {"connection": "files"}, "s3": {"connection": "store"}}),
+        "give exactly one source: volume, configMap, http, s3 or connection",
+    ),
+    "a path that leads up from the server's folder": (
+        migration(source={"http": {"connection": "files", "path": "../other"}}),
+        "path may not lead upwards",
+    ),
+    "SQL that is no change of the staged rows": (
+        migration(objects=[target_object(sql=["delete from staged"])]),
+        "should match '^(update|UPDATE) staged",
     ),
     "a path that leads out of the volume": (
         migration(source={"volume": {"claimName": "legacy", "path": "../other"}}),
