@@ -14,7 +14,7 @@ from pilotage.api.v1alpha1.attestation import AttestationType, DefectSeverity, D
 from pilotage.api.v1alpha1.project import GateName, Profile
 from pilotage.cli.attesting import attest
 from pilotage.cli.decision import Refusal
-from pilotage.cli.looking import portfolio, status, watch
+from pilotage.cli.looking import export, portfolio, status, watch
 from pilotage.cli.offline import explain, import_, init, plan, simulate
 from pilotage.cli.session import Session
 from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, rollback, waive
@@ -102,6 +102,14 @@ def _simulate_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _import_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(offline=True)
+    parser.add_argument("sheet", type=Path, metavar="SHEET", help="XLSX, XLS or CSV")
+    parser.add_argument(
+        "--against", type=Path, metavar="FILE", help="the project's manifest: its titles and names are understood"
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("-n", "--namespace", help="default: the context's")
@@ -119,12 +127,10 @@ def _parser() -> argparse.ArgumentParser:
         return found
 
     _init_options(add(init))
-    sheets = add(import_)
-    sheets.set_defaults(offline=True)
-    sheets.add_argument("sheet", type=Path, metavar="SHEET", help="XLSX, XLS or CSV")
-    sheets.add_argument(
-        "--against", type=Path, metavar="FILE", help="the project's manifest: its titles and names are understood"
-    )
+    _import_options(add(import_))
+    sheet = add(export)
+    sheet.add_argument("name", metavar="IMPLEMENTATION")
+    sheet.add_argument("sheet", type=Path, metavar="FILE.xlsx", help="a new file")
     shown = add(status)
     shown.add_argument("name", nargs="?", metavar="IMPLEMENTATION", help="default: all of the namespace")
     shown.add_argument("-A", "--all-namespaces", action="store_true")

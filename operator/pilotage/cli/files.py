@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,6 +80,27 @@ def read_sheet(sheet: Path) -> list[list[str]]:
         return [[_text(cell) for cell in row] for row in workbook.get_sheet_by_index(0).to_python()]
     except (CalamineError, OSError, ValueError) as error:
         raise Refusal(f"{sheet} is no workbook and no .csv: {error}") from error
+
+
+def write_sheet(sheet: Path, rows: Sequence[Sequence[str]]) -> None:
+    """A new workbook of texts: nothing in it is ever computed. Raises Refusal where there is a file already."""
+    try:
+        import xlsxwriter
+    except ImportError as error:
+        raise Refusal("a workbook needs XlsxWriter: pip install 'pilotage[console]'") from error
+    try:
+        with sheet.open("xb") as file, xlsxwriter.Workbook(file) as book:
+            page = book.add_worksheet()
+            page.freeze_panes(1, 0)
+            page.set_column(0, len(rows[0]) - 1, 18)
+            bold, plain = book.add_format({"bold": True}), book.add_format({"num_format": "@"})
+            for number, row in enumerate(rows):
+                for column, text in enumerate(row):
+                    page.write_string(number, column, text, plain if number else bold)
+    except FileExistsError as error:
+        raise Refusal(f"{sheet} is there already, and it stays as it is") from error
+    except OSError as error:
+        raise Refusal(f"{sheet}: {error.strerror}") from error
 
 
 def _text(cell: object) -> str:

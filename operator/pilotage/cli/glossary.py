@@ -227,6 +227,13 @@ REASONS: Final = {
     Reason.WINDOW_INVALID: Entry(
         ("a window cannot be understood, so none opens", "窗口定义无法识别，任何窗口都不会开启"), APPLY
     ),
+    Reason.CUTOVER_QUEUED: Entry(
+        (
+            "other projects are being cut over, as many as the installation allows",
+            "其他项目正在切换上线，数量已达本环境上限",
+        ),
+        NOBODY,
+    ),
     Reason.GATE_REJECTED: Entry(
         ("somebody rejected a gate", "关口被拒绝"),
         ("change what was objected to; then the gate asks anew", "修改被反对的内容，然后关口会重新征求决定"),

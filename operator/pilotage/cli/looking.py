@@ -10,7 +10,8 @@ from typing import Any, Final
 from rich.live import Live
 
 from pilotage.api.v1alpha1.implementation import NextAction
-from pilotage.cli.files import exported
+from pilotage.cli.files import exported, write_sheet
+from pilotage.cli.requirements import rows_of
 from pilotage.cli.session import Session
 from pilotage.cli.show import Project, console, duties, overview, tree
 from pilotage.kube.official import connect
@@ -52,6 +53,15 @@ async def _of(session: Session, kind: Resource, name: str) -> list[dict[str, Any
     found = await session.cluster.list(kind, session.namespace)
     mine = [body for body in found if body["spec"].get("implementationRef", {}).get("name") == name]
     return sorted(mine, key=lambda body: str(body["metadata"]["name"]))
+
+
+async def export(session: Session) -> None:
+    """Write the requirements of a project into a workbook that `import` reads."""
+    arguments = session.arguments
+    body = await session.cluster.get(IMPLEMENTATIONS, session.namespace, arguments.name)
+    rows = rows_of(body["spec"], chinese=session.say.chinese)
+    write_sheet(arguments.sheet, rows)
+    sys.stderr.write(f"{len(rows) - 1} requirements in {arguments.sheet}\n")
 
 
 async def portfolio(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Requirements from the spreadsheet that a project really has, with its headings in Chinese or English. Pure."""
+"""Requirements from the spreadsheet that a project really has and back, with headings in Chinese or English. Pure."""
 
 from __future__ import annotations
 
@@ -96,6 +96,22 @@ def requirements_of(rows: Sequence[Sequence[str]], spec: Mapping[str, Any]) -> I
         lines = [f"  {line}" for line in mistakes[:SHOWN_MISTAKES]]
         raise Refusal("\n".join(["nothing was taken over:", *lines, *rest]))
     return found
+
+
+def rows_of(spec: Mapping[str, Any], *, chinese: bool) -> list[list[str]]:
+    """The requirements as rows that `requirements_of` reads back, headings first."""
+
+    def said(words: Sequence[str]) -> str:
+        return next(word for word in words if word.isascii() is not chinese)
+
+    rows = [[said(words) for words in HEADINGS.values()]]
+    for body in spec.get("requirements") or []:
+        shown = Requirement.model_validate(body).to_manifest()
+        for name, choices in CHOICES.items():
+            shown[name] = said(choices[shown[name]])
+        shown["acceptedBy"] = ", ".join(shown.get("acceptedBy") or [])
+        rows.append([shown.get(name, "") for name in HEADINGS])
+    return rows
 
 
 def _columns(row: Sequence[str]) -> dict[int, str]:

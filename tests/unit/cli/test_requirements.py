@@ -11,7 +11,8 @@ import yaml
 
 from pilotage.cli.__main__ import main
 from pilotage.cli.decision import Refusal
-from pilotage.cli.requirements import read_csv, requirements_of
+from pilotage.cli.files import read_sheet, write_sheet
+from pilotage.cli.requirements import read_csv, requirements_of, rows_of
 
 SPEC = {
     "modules": [{"name": "sales", "title": "销售"}],
@@ -102,3 +103,42 @@ def test_a_file_that_is_none_of_these_is_refused(tmp_path: Path):
         main(["import", str(sheet)])
     with pytest.raises(SystemExit, match="No such file"):
         main(["import", str(tmp_path / "b.csv")])
+
+
+FULL = [
+    {
+        "id": "R-1",
+        "title": "=1+1 客户信用额度",
+        "source": "005",
+        "priority": "Must",
+        "fit": "Extension",
+        "module": "sales",
+        "owner": "chen",
+        "rationale": "按合同\n第三条",
+        "acceptedBy": ["check/credit", "uat/credit-01"],
+    },
+    {"id": "R-2", "title": "移动审批", "priority": "Deferred", "fit": "Gap", "deferTo": "二期"},
+    {"id": "R-3", "title": "旧打印", "priority": "WontDo", "fit": "Standard"},
+]
+
+
+@pytest.mark.parametrize("chinese", [True, False])
+def test_what_is_exported_is_imported_as_it_was(tmp_path: Path, chinese: bool):
+    sheet = tmp_path / "requirements.xlsx"
+    write_sheet(sheet, rows_of({"requirements": FULL}, chinese=chinese))
+    found = requirements_of(read_sheet(sheet), {})
+    assert [{name: one[name] for name in one if one[name]} for one in found.requirements] == FULL
+    assert found.aside == []
+
+
+def test_an_exported_sheet_speaks_the_language_of_its_reader():
+    assert rows_of({}, chinese=True)[0][:4] == ["编号", "需求", "来源", "优先级"]
+    assert rows_of({"requirements": FULL}, chinese=True)[2][3:5] == ["延后", "差距"]
+
+
+def test_a_sheet_that_is_there_is_not_written_over(tmp_path: Path):
+    sheet = tmp_path / "requirements.xlsx"
+    sheet.write_text("mine")
+    with pytest.raises(Refusal, match="stays as it is"):
+        write_sheet(sheet, rows_of({}, chinese=False))
+    assert sheet.read_text() == "mine"
