@@ -21,6 +21,8 @@ pytestmark = pytest.mark.light
 MODELS = {kind.kind: kind for kind in KINDS}
 EXAMPLES = [f"manifests/examples/{kind.kind.lower()}.yaml" for kind in KINDS]
 
+PROJECTS = ["manifests/examples/light.yaml", "manifests/examples/strict.yaml"]
+
 
 class Server:
     """The API server, spoken to as a user does: through kubectl, strict."""
@@ -170,8 +172,8 @@ def attestation(**spec: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_every_kind_has_an_example_that_is_taken_and_read_as_it_was_written(server, example):
+@pytest.mark.parametrize("example", [*EXAMPLES, *PROJECTS])
+def test_the_examples_of_kinds_and_projects_are_taken_and_read_as_they_were_written(server, example):
     written = list(yaml.safe_load_all((REPOSITORY / example).read_text(encoding="utf-8")))
     assert written
     for document in written:
@@ -287,7 +289,19 @@ REFUSED = {
     ),
     "no source of a migration": (
         migration(source={}),
-        "give exactly one source: volume, configMap or connection",
+        "give exactly one source: volume, configMap, http, s3 or connection",
+    ),
+    "two sources of a migration": (
+        migration(source={"http": {"connection": "files"}, "s3": {"connection": "store"}}),
+        "give exactly one source: volume, configMap, http, s3 or connection",
+    ),
+    "a path that leads up from the server's folder": (
+        migration(source={"http": {"connection": "files", "path": "../other"}}),
+        "path may not lead upwards",
+    ),
+    "SQL that is no change of the staged rows": (
+        migration(objects=[target_object(sql=["delete from staged"])]),
+        "should match '^(update|UPDATE) staged",
     ),
     "a path that leads out of the volume": (
         migration(source={"volume": {"claimName": "legacy", "path": "../other"}}),

@@ -24,10 +24,21 @@ SEEDS = range(24)
 
 
 def legacy(world: World) -> None:
-    world.spec["objects"] = [
-        customers_object(sourceDuplicates={"policy": "Last", "orderBy": "KHRQ"}, onConflict={"policy": "FillNulls"}),
-        contacts_object(),
-    ]
+    """Contacts before the customers that they refer to, who are changed by SQL and refer to themselves."""
+    itself = {
+        "to": "main",
+        "from": "KHBM",
+        "transform": ["trim", "halfwidth"],
+        "reference": {"object": "customers", "match": "code", "use": "id"},
+    }
+    customers = customers_object(
+        sourceDuplicates={"policy": "Last", "orderBy": "KHRQ"},
+        onConflict={"policy": "FillNulls"},
+        sql=["update staged set _outcome = 'filtered' where code = 'K00500'"],
+    )
+    customers["fields"].append(itself)
+    world.spec["objects"] = [contacts_object(), customers]
+    world.query("alter table party add main bigint references party")
     world.query("insert into party (code, name, active) values ('K00007', '旧名', true)")
     rows = [row(number) for number in range(1, 600)]
     rows += [row(number, KHMC=f"重复{number}", KHRQ=f"2024-06-{number % 28 + 1:02}") for number in range(1, 40)]
@@ -97,6 +108,7 @@ def test_killed_workers_and_a_crashing_database_change_nothing(world, server, un
     code, answer = world.call("report")
     assert (code, answer["outcome"], answer["counts"]["balanced"]) == (0, "Succeeded", True)
     assert world.target() == undisturbed
+    assert world.query("select count(*) from party where main is distinct from id") == [(0,)]
 
 
 def test_a_worker_killed_within_the_settlement_leaves_the_target_untouched(world, server, undisturbed):
@@ -207,7 +219,11 @@ def test_a_worker_that_overslept_its_lease_is_fenced_off(world, server):
                 assert ledger.still_held(other, world.run, taken)
                 found = ledger.read_run(other, world.run)
                 MigrationJobSpec.model_validate(found.plan["spec"])
-                plan = ObjectPlan.from_json(found.plan["objects"][0])
+                [plan] = [
+                    ObjectPlan.from_json(one)
+                    for one in found.plan["objects"]
+                    if one["definition"]["name"] == taken.object
+                ]
                 _write_chunk(
                     other, world.run, plan, taken, read_chunk(plan, taken, read_range(plan, taken, world.folder), [])
                 )

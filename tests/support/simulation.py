@@ -217,11 +217,12 @@ class Simulation:
                 quiet_since, seen = self.clock.elapsed, len(self.world.writes)
             if self.clock.elapsed - quiet_since > horizon:
                 return
-            await self._step()
+            await self.step()
         msg = f"nothing settled in {steps} steps: {self.states()}"
         raise AssertionError(msg)
 
-    async def _step(self) -> None:
+    async def step(self) -> None:
+        """One thing that happens, chosen at random."""
         operator = self._living()
         choices: list[tuple[str, Any]] = [("deliver", index) for index in operator.deliverable()]
         choices += [("reconcile", key) for key in operator.ready()]

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ from pilotage.api.v1alpha1.project import GateName, Profile
 from pilotage.cli.attesting import attest
 from pilotage.cli.decision import Refusal
 from pilotage.cli.looking import portfolio, status, watch
-from pilotage.cli.offline import import_, init, plan
+from pilotage.cli.offline import explain, import_, init, plan, simulate
 from pilotage.cli.session import Session
 from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, rollback, waive
 from pilotage.cli.words import LANGUAGES, Language, language
@@ -91,6 +92,16 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--file", type=Path, help="default: standard output")
 
 
+def _simulate_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(offline=True)
+    parser.add_argument("--assume", type=Path, metavar="FILE", help="how long things take; see docs/command-line.md")
+    parser.add_argument("--start", type=date.fromisoformat, metavar="DATE", help="such as 2026-12-31; default: today")
+    parser.add_argument(
+        "--fail", action="append", default=[], metavar="FAILURE",
+        help="install:MODULE, outage:MODULE@DAY/LENGTH or silent:CONTACT/LENGTH; may be repeated",
+    )  # fmt: skip
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("-n", "--namespace", help="default: the context's")
@@ -138,10 +149,14 @@ def _parser() -> argparse.ArgumentParser:
     back.add_argument("--reason", required=True)
     _recording_options(back)
     _attest_options(add(attest))
-    played_out = add(plan)
-    played_out.set_defaults(offline=True)
-    played_out.add_argument("files", nargs="+", type=Path, metavar="FILE", help="manifests")
-    played_out.add_argument("--name", metavar="IMPLEMENTATION", help="where the files have several")
+    files = argparse.ArgumentParser(add_help=False)
+    files.add_argument("files", nargs="+", type=Path, metavar="FILE", help="manifests")
+    files.add_argument("--name", metavar="IMPLEMENTATION", help="where the files have several")
+    add(plan, files).set_defaults(offline=True)
+    _simulate_options(add(simulate, files))
+    explained = add(explain)
+    explained.set_defaults(offline=True)
+    explained.add_argument("name", nargs="?", metavar="GATE|STATE|REASON", help="default: lists them")
     listed = add(portfolio)
     listed.add_argument("--contexts", type=lambda text: text.split(","), default=[], metavar="A,B")
     listed.add_argument("files", nargs="*", type=Path, metavar="FILE", help="kubectl get implementations -A -o yaml")

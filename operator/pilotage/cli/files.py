@@ -55,9 +55,9 @@ def validate(body: Mapping[str, Any]) -> None:
         raise Refusal(mistakes(f"{body['kind']} {name}", error)) from error
 
 
-def mistakes(subject: str, error: pydantic.ValidationError) -> str:
+def mistakes(subject: str, error: pydantic.ValidationError, root: str = "spec.") -> str:
     """What is wrong, a line for each field by its path."""
-    lines = [f"  spec.{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
+    lines = [f"  {root}{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
     return "\n".join([f"{subject} would be refused:", *lines])
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pydantic
 import yaml
@@ -13,15 +14,84 @@ import yaml
 from pilotage.api.v1alpha1.project import Profile
 from pilotage.cli.decision import Refusal
 from pilotage.cli.files import MODELS, documents, exported, mistakes, read_sheet, validate
+from pilotage.cli.glossary import explained, names
 from pilotage.cli.opening import Opening, manifests, parse_contact, parse_module
 from pilotage.cli.requirements import requirements_of
 from pilotage.cli.session import Session
-from pilotage.cli.show import played
+from pilotage.cli.show import glossary_entries, played
+from pilotage.cli.timeline import timeline
+from pilotage.plan import simulation
+from pilotage.plan.assumptions import Assumptions
+from pilotage.plan.conditions import timestamp
 from pilotage.plan.preview import preview
 
 
 async def plan(session: Session) -> None:
     """Play a project from its files to the end; exit code 1 where it would not be accepted though all goes well."""
+    found = preview(*_project(session), datetime.now(UTC).replace(microsecond=0))
+    steps = [{"turn": step.turn, "after": str(step.after), "what": step.what} for step in found.steps]
+    session.answer({"steps": steps, "held": found.held}, lambda: played(found, session.say))
+    if found.held:
+        sys.exit(1)
+
+
+async def simulate(session: Session) -> None:
+    """Play a project in virtual time, with assumed durations and failures; exit code 1 where it is not accepted."""
+    arguments = session.arguments
+    content: dict[str, Any] = {}
+    if arguments.assume:
+        content = next(iter(documents(arguments.assume)), {})
+    content["failures"] = [*(content.get("failures") or []), *arguments.fail]
+    try:
+        assumptions = Assumptions.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise Refusal(mistakes("the assumptions", error, "")) from error
+    zone = ZoneInfo(assumptions.working_time.time_zone)
+    start = arguments.start or datetime.now(zone).date()
+    opening = datetime.combine(start, time(assumptions.working_time.begins), zone).astimezone(UTC)
+    project = _project(session)
+    try:
+        found = simulation.simulate(*project, assumptions, opening)
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+    session.answer(_document(found, assumptions), lambda: timeline(found, zone, session.say))
+    if found.accepted is None:
+        sys.exit(1)
+
+
+def _document(found: simulation.Simulation, assumptions: Assumptions) -> dict[str, Any]:
+    return {
+        "begins": timestamp(found.begins),
+        "ends": timestamp(found.ends),
+        "accepted": timestamp(found.accepted) if found.accepted else None,
+        "held": found.held,
+        "lanes": [
+            {
+                "kind": lane.kind,
+                "name": lane.name,
+                "spans": [
+                    {"state": span.state, "begins": timestamp(span.begins), "ends": timestamp(span.ends)}
+                    for span in lane.spans
+                ],
+            }
+            for lane in found.lanes.values()
+        ],
+        "waits": [
+            {
+                "who": wait.who,
+                "what": wait.what,
+                "asked": timestamp(wait.asked),
+                "answered": timestamp(wait.answered) if wait.answered else None,
+            }
+            for wait in found.waits
+        ],
+        "events": [{"at": timestamp(event.at), "what": event.what} for event in found.events],
+        "assumptions": assumptions.to_manifest(),
+    }
+
+
+def _project(session: Session) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """The one Implementation that the files have or --name means, with all MigrationJobs and AcceptanceChecks."""
     bodies = [found for file in session.arguments.files for found in documents(file)]
     given = {kind: [found for found in bodies if found.get("kind") == kind] for kind in MODELS}
     for body in (found for kind in given.values() for found in kind):
@@ -31,13 +101,19 @@ async def plan(session: Session) -> None:
     if len(wanted) != 1:
         names = ", ".join(str(body["metadata"]["name"]) for body in given["Implementation"]) or "none"
         raise Refusal(f"one Implementation is played; these files have {names}: choose with --name")
-    found = preview(
-        wanted[0], given["MigrationJob"], given["AcceptanceCheck"], datetime.now(UTC).replace(microsecond=0)
-    )
-    steps = [{"turn": step.turn, "after": str(step.after), "what": step.what} for step in found.steps]
-    session.answer({"steps": steps, "held": found.held}, lambda: played(found, session.say))
-    if found.held:
-        sys.exit(1)
+    return wanted[0], given["MigrationJob"], given["AcceptanceCheck"]
+
+
+async def explain(session: Session) -> None:
+    """Explain a gate, a state or a reason: what it means, who acts, and what opens it."""
+    name, say = session.arguments.name, session.say
+    if name is None:
+        known = names()
+        session.answer(known, lambda: "\n".join(f"{say(kind)}: {', '.join(found)}" for kind, found in known.items()))
+        return
+    if not (found := list(explained(name, say))):
+        raise Refusal(f"{name!r} is no gate, state or reason; pilotage explain lists them")
+    session.answer(found, lambda: glossary_entries(found, say))
 
 
 async def init(session: Session) -> None:

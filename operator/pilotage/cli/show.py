@@ -216,3 +216,8 @@ def duties(found: Sequence[tuple[str, Project, NextAction]], now: datetime, say:
         due = Text(action.due or "", style="red" if late else "")
         table.add_row(due, printable(action.who, 60), key, printable(action.what, 400))
     return table
+
+
+def glossary_entries(found: Sequence[Mapping[str, str]], say: Language) -> RenderableType:
+    """Explanations, one below the other."""
+    return Group(*(_rows((Text(say(name), style="bold"), text) for name, text in entry.items()) for entry in found))

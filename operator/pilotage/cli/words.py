@@ -21,6 +21,25 @@ _WORDS: Final = {
     "step": "步骤",
     "after": "历时",
     "accepted in the end": "最终验收通过",
+    "state of a module": "模块状态",
+    "reason": "原因",
+    "name": "名称",
+    "kind": "类别",
+    "means": "含义",
+    "what to do": "如何处理",
+    "decided by": "决定人",
+    "decided": "决定次数",
+    "once": "全项目一次",
+    "each wave": "每批次",
+    "each module": "每模块",
+    "only where spec.gates says so": "仅当 spec.gates 指定",
+    "holds modules in state": "模块停留状态",
+    "valid for": "有效期",
+    "accepted on": "预计 {} 最终验收，自开始起 {} 天",
+    "waited for": "等待对象",
+    "times": "次数",
+    "days": "天数",
+    "when": "时间",
     "this would hold it": "将停留于此：",
     "due": "截止",
     "overdue": "已逾期",
@@ -71,6 +90,11 @@ class Language:
     def __init__(self, name: str) -> None:
         self._translated = name == "zh-CN"
 
+    @property
+    def chinese(self) -> bool:
+        """Whether words are translated."""
+        return self._translated
+
     def __call__(self, word: str, *values: object) -> str:
         english = ENGLISH.get(word, word)
         return (_WORDS[word] if self._translated else english).format(*values)
@@ -82,6 +106,7 @@ ENGLISH: Final = {
     "modules live": "{} modules live",
     "chunks": "{} of {} chunks",
     "until": "done about {}",
+    "accepted on": "accepted on {}, {} days after the beginning",
     "attested": "trainings, tests and defects",
     "people": "{} of {} people passed",
     "cases": "{} of {} cases passed",

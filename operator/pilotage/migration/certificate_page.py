@@ -33,6 +33,11 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
         "Freeze": "frozen, as the customer declared; row count and greatest key unchanged",
         "Replica": "stopped replica, as the customer declared; row count and greatest key unchanged",
         "sha256": "SHA-256",
+        "statements": "Changed by SQL of the project's own",
+        "statement": "Statement",
+        "order": "Order of objects",
+        "filledAfterwards": "Columns filled after all objects",
+        "deferred": "Columns whose constraints were deferred",
         "identity": "Accounting identity",
         "object": "Object",
         "read": "Read",
@@ -89,6 +94,11 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
         "Freeze": "客户声明停写；行数与最大主键前后一致",
         "Replica": "客户声明从库已停止复制；行数与最大主键前后一致",
         "sha256": "SHA-256",
+        "statements": "由项目自定义 SQL 修改",
+        "statement": "语句",
+        "order": "对象装载顺序",
+        "filledAfterwards": "全部对象装载后回填的列",
+        "deferred": "约束延迟检查的列",
         "identity": "行数恒等式",
         "object": "对象",
         "read": "读入",
@@ -168,7 +178,11 @@ def certificate_page(certificate: Mapping[str, Any], digest: str, ended: str, la
         (text["duration"], ", ".join(f"{seconds:g}" for seconds in certificate.get("durations", {}).values())),
         (text["versions"], ", ".join(f"{name} {version}" for name, version in certificate["versions"].items())),
     ]
-    groups = certificate.get("groups") or []
+    order = certificate.get("order") or {}
+    if len(order.get("objects", ())) > 1:
+        facts.append((text["order"], ", ".join(order["objects"])))
+    facts += [(text[name], ", ".join(order[name])) for name in ("filledAfterwards", "deferred") if order.get(name)]
+    groups, statements = certificate.get("groups") or [], certificate.get("sql") or []
     lead = f"lead_{certificate.get('runKind', '')}"
     parts = [
         f"<h1>{escape(text['title'])}</h1>",
@@ -187,6 +201,7 @@ def certificate_page(certificate: Mapping[str, Any], digest: str, ended: str, la
                 for found in certificate["sources"]
             ],
         ),
+        *([f"<h2>{escape(text['statements'])}</h2>", _statements(statements, text)] if statements else []),
         f"<h2>{escape(text['identity'])}</h2>",
         _identity(certificate, text),
         f"<h2>{escape(text['checks'])}</h2>",
@@ -204,6 +219,11 @@ def certificate_page(certificate: Mapping[str, Any], digest: str, ended: str, la
         + "\n".join(parts)
         + "\n</body></html>\n"
     )
+
+
+def _statements(statements: Sequence[Mapping[str, Any]], text: Mapping[str, str]) -> str:
+    rows = [[_cell(found["object"]), _code(found["statement"]), _number(found["rows"])] for found in statements]
+    return _table([text["object"], text["statement"], text["rows"]], rows)
 
 
 def _identity(certificate: Mapping[str, Any], text: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from pilotage.api.v1alpha1.signoff import SignOffSpec
 from pilotage.plan.acceptance import Verdict
 from pilotage.plan.delivery import ReleaseFacts
 from pilotage.plan.health import Health
+from pilotage.plan.slots import Competition
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ class ImplementationFacts:
     """Everything that one pass over an Implementation knows.
 
     `policy_since`: since when admission proves who records a sign-off; None where it does not. `attested_since`: the
-    same of attestations. `remembered`: how sure the ledger was of each, by uid, when it took it down.
+    same of attestations. `remembered`: how sure the ledger was of each, by uid, when it took it down. `competition`:
+    the other customers' projects, where the installation limits how many are cut over at once.
     """
 
     body: Mapping[str, Any]
@@ -131,5 +133,6 @@ class ImplementationFacts:
     attestations: tuple[AttestationFacts, ...] = ()
     attested_since: datetime | None = None
     remembered: Mapping[str, Trust] = field(default_factory=dict)
+    competition: Competition | None = None
     removed_releases: tuple[ReleaseFacts, ...] = ()
     namespace_terminating: bool = False

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+from pilotage.api.v1alpha1.acceptancecheck import CheckPhase
 from pilotage.api.v1alpha1.implementation import ImplementationSpec, NextAction
 from pilotage.api.v1alpha1.project import Contact, ContactRole, GateState
 from pilotage.api.v1alpha1.signoff import SignOffDecision
@@ -16,6 +17,7 @@ from pilotage.plan.gates import ASKING, Gate, describe, gate_text
 from pilotage.plan.sign_off import Words, sign_off
 
 RECORDER = "RECORDER"
+MAX_WHAT = 1000
 
 
 def gate_conditions(gates: Sequence[Gate]) -> list[dict[str, Any]]:
@@ -48,15 +50,27 @@ def _rejection(gate: Gate) -> str:
 def _signatures(gate: Gate, spec: ImplementationSpec, facts: ImplementationFacts) -> Iterator[NextAction]:
     status = gate.status
     due = timestamp(parse_timestamp(status.since) + gate.rule.escalate_after)
+    notes = "".join(f". {note}" for note in _on_condition(gate, facts))
     for role in status.missing:
         contacts = [contact for contact in spec.contacts if contact.role is role]
         who = ", ".join(contact.name for contact in contacts)
-        what = f"decide on gate {describe(status)} as {role}: {status.message}"
+        what = f"decide on gate {describe(status)} as {role}: {status.message}{notes}"
         command = _command(gate, contacts[0], facts) if contacts else None
-        yield NextAction(who=shorten(who, 200), what=what, command=command, since=status.since, due=due)
+        yield NextAction(
+            who=shorten(who, 200), what=shorten(what, MAX_WHAT), command=command, since=status.since, due=due
+        )
     if status.overdue:
         text = f"gate {describe(status)} has waited since {status.since} for {', '.join(status.missing)}"
         yield NextAction(who=_names(spec, ContactRole.SPONSOR), what=text, since=status.since, due=due)
+
+
+def _on_condition(gate: Gate, facts: ImplementationFacts) -> Iterator[str]:
+    """What the modules' checks passed in spite of: whoever signs decides whether it goes on the punch list."""
+    for name, check in sorted(facts.checks.items()):
+        for module in gate.members if check.implementation == facts.body["metadata"]["name"] else ():
+            verdict = check.verdicts.get(module)
+            if verdict and verdict.phase == CheckPhase.CONDITIONALLY_PASSED:
+                yield f"AcceptanceCheck {name} passed module {module} {verdict.message}"
 
 
 def _names(spec: ImplementationSpec, role: ContactRole) -> str:

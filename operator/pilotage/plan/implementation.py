@@ -76,6 +76,7 @@ from pilotage.plan.module import (
 )
 from pilotage.plan.reasons import Reason
 from pilotage.plan.scope import Scope, assess_scope, declares_scope, scope_status
+from pilotage.plan.slots import Slot, take_slot, waiting_text
 from pilotage.plan.waves import Turn, take_turns
 from pilotage.plan.windows import Opening, WindowError, opening
 
@@ -96,12 +97,16 @@ NEEDS_A_PERSON = frozenset(
 
 @dataclass(frozen=True)
 class Decision:
-    """What one pass over an Implementation leads to. `finalizer` None leaves it as it is."""
+    """What one pass over an Implementation leads to. `finalizer` None leaves it as it is.
+
+    `claimed`: a cutover would begin, if the API server's own list of the other projects bears it out.
+    """
 
     status: dict[str, Any] | None
     actions: tuple[Action, ...] = ()
     again: timedelta | None = None
     finalizer: bool | None = None
+    claimed: bool = False
 
 
 def decide(facts: ImplementationFacts) -> Decision:
@@ -145,6 +150,8 @@ def decide(facts: ImplementationFacts) -> Decision:
         )
         for module in spec.modules
     }
+    slot = _slot(facts, histories, views, [openings[wave] for wave in set(waves.values())])
+    views = _queued(views, histories, slot, facts)
     turn = take_turns(
         spec.modules,
         waves,
@@ -161,11 +168,14 @@ def decide(facts: ImplementationFacts) -> Decision:
         for module in spec.modules
     ]
     project = replace(project, facts=facts)
-    status = _status(project, problem, turn, standing, modules, scope_hold, gates, environment, to_attest, previous)
+    status = _status(
+        project, problem, turn, standing, modules, scope_hold, gates, environment, to_attest, slot, previous
+    )
     return Decision(
         status=status,
         actions=(*turn.actions, *removed),
-        again=_again(facts, turn, [*gates, *filter(None, [environment])], list(openings.values())),
+        again=_again(facts, turn, [*gates, *filter(None, [environment])], list(openings.values()), slot),
+        claimed=slot.claimed,
         finalizer=spec.deletion_policy is DeletionPolicy.UNINSTALL and not facts.namespace_terminating,
     )
 
@@ -181,6 +191,44 @@ def _openings(
         shut = Opening(is_open=False, message=str(error))
         return dict.fromkeys(waves.values(), shut), Problem(Reason.WINDOW_INVALID, str(error))
     return found, None
+
+
+def _begins(history: ModuleHistory, view: ModuleView) -> bool:
+    """Whether the module, never live so far, would begin to be cut over in this pass."""
+    return history.last_good is None and view.state is ModuleState.CUTTING_OVER is not history.reached
+
+
+def _slot(
+    facts: ImplementationFacts,
+    histories: Mapping[str, ModuleHistory],
+    views: Mapping[str, ModuleView],
+    openings: Sequence[Opening],
+) -> Slot:
+    """The project's turn among all customers. All modules of a project share it, and nothing that began is stopped."""
+    begun = [
+        name
+        for name, history in histories.items()
+        if history.last_good is None and history.reached is ModuleState.CUTTING_OVER
+    ]
+    shut = [found.changes_at for found in openings if found.is_open and found.changes_at]
+    return take_slot(
+        facts.body,
+        facts.competition,
+        facts.now,
+        wants=any(_begins(histories[name], view) for name, view in views.items()),
+        holds=any(views[name].state not in LIVE_STATES for name in begun),
+        until=min(shut, default=None),
+    )
+
+
+def _queued(
+    views: dict[str, ModuleView], histories: Mapping[str, ModuleHistory], slot: Slot, facts: ImplementationFacts
+) -> dict[str, ModuleView]:
+    """The views, with the modules that have to wait for their project's turn where they stand."""
+    if slot.granted or facts.competition is None:
+        return views
+    waits = ModuleView(ModuleState.PREPARED, Reason.CUTOVER_QUEUED, waiting_text(slot, facts.competition))
+    return {name: waits if _begins(histories[name], view) else view for name, view in views.items()}
 
 
 def _cycle(
@@ -354,6 +402,7 @@ def _status(
     gates: Sequence[Gate],
     environment: Gate | None,
     to_attest: Mapping[str, Sequence[OpenItem]],
+    slot: Slot,
     previous: ImplementationStatus,
 ) -> dict[str, Any]:
     spec, facts, scope, attested = project.spec, project.facts, project.scope, project.attested
@@ -393,6 +442,7 @@ def _status(
         blocked=count_blocked(previous.blocked, standing, facts.now),
         assessment=Assessment(generation=generation, checks=list(facts.assessment)) if facts.assessment else None,
         scope=scope_status(spec, scope, previous.scope, agreed=scope_hold is None, now=facts.now) if declared else None,
+        schedule=slot.status,
         gates=shown([*([environment] if environment else []), *gates], MAX_GATES),
         training=list(attested.training),
         tests=tests_status(attested),
@@ -474,12 +524,13 @@ def _order_rollback(facts: ImplementationFacts, module: str) -> NextAction:
 
 
 def _again(
-    facts: ImplementationFacts, turn: Turn, gates: Sequence[Gate], openings: Sequence[Opening]
+    facts: ImplementationFacts, turn: Turn, gates: Sequence[Gate], openings: Sequence[Opening], slot: Slot
 ) -> timedelta | None:
     if any(view.advances for view in turn.views.values()):
         return AT_ONCE
     soonest = [view.due_in for view in turn.views.values() if view.due_in is not None]
     soonest += [gate.again - facts.now for gate in gates if gate.again is not None]
+    soonest += [slot.again] if slot.again is not None else []
     if any(view.reason == Reason.WINDOW_CLOSED for view in turn.views.values()):
         soonest += [found.changes_at - facts.now for found in openings if found.changes_at and not found.is_open]
     if any(view.state in {ModuleState.CONFIGURING, ModuleState.UNHEALTHY} for view in turn.views.values()):

@@ -36,6 +36,7 @@ class Reason:
     TEST_NOT_PASSED: Final = "TestNotPassed"
     HYPERCARE_FULL: Final = "HypercareFull"
     ROLLBACK_NEEDS_PERSON: Final = "RollbackNeedsPerson"
+    CUTOVER_QUEUED: Final = "CutoverQueued"
     WINDOW_CLOSED: Final = "WindowClosed"
     WINDOW_INVALID: Final = "WindowInvalid"
     GATE_REJECTED: Final = "GateRejected"

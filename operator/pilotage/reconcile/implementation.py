@@ -39,7 +39,7 @@ async def reconcile(context: Context, key: Key) -> float | None:
     if entries := new_entries(facts):
         await context.rollout.ledger.append(context.cluster, body, entries)
     decision = decide(facts)
-    if decision.actions or decision.finalizer is not None:
+    if decision.actions or decision.finalizer is not None or decision.claimed:
         body = await read_anew(context, IMPLEMENTATIONS, body)
         if body is None:
             return None

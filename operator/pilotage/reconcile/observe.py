@@ -10,6 +10,7 @@ from typing import Any
 from pilotage.api.v1alpha1.attestation import AttestationSpec
 from pilotage.api.v1alpha1.common import IMPLEMENTATION_LABEL, RETRY_AT
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleSpec
+from pilotage.api.v1alpha1.schedule import SlotState
 from pilotage.api.v1alpha1.signoff import SignOffSpec
 from pilotage.kube.resources import (
     ACCEPTANCE_CHECKS,
@@ -38,6 +39,7 @@ from pilotage.plan.facts import (
 from pilotage.plan.ledger import remembered_trust
 from pilotage.plan.module import release_name
 from pilotage.plan.related import check_facts, migration_facts
+from pilotage.plan.slots import Competition, contenders, schedule_of
 from pilotage.reconcile.actions import attempt_of
 from pilotage.reconcile.context import Context, deployer
 from pilotage.reconcile.inputs import Inputs
@@ -94,6 +96,7 @@ async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> 
         if sign_offs or attestations
         else {},
         attested_since=await policy_since(context.cluster, ATTESTATION_POLICY) if attestations else None,
+        competition=await observe_competition(context, body, fresh=fresh),
         removed_releases=tuple(release for release in removed if release.name not in wanted),
     )
 
@@ -146,6 +149,21 @@ def _taken(release: ReleaseFacts, implementation: str) -> Problem | None:
         f"{IMPLEMENTATION_LABEL}={implementation}"
     )
     return Problem("ReleaseTaken", text)
+
+
+async def observe_competition(context: Context, body: Mapping[str, Any], *, fresh: bool) -> Competition | None:
+    """What other projects do, where the installation limits how many are cut over at once.
+
+    fresh: a project that has claimed a slot asks the API server, for what watches tell may be older than the claim.
+    """
+    settings = context.settings
+    if settings.max_concurrent_cutovers == 0:
+        return None
+    claim = schedule_of(body)
+    asked = fresh and claim is not None and claim.state is SlotState.CLAIMED
+    bodies = await context.cluster.list(IMPLEMENTATIONS) if asked else context.store.list(IMPLEMENTATIONS)
+    others = contenders(bodies, settings.max_priority)
+    return Competition(settings.max_concurrent_cutovers, settings.max_priority, others, asked)
 
 
 def observe_migrations(context: Context, namespace: str) -> dict[str, MigrationFacts]:

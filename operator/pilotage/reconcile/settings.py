@@ -23,6 +23,8 @@ class Settings:
     helm: str = "helm"
     workers: int = 8
     helm_processes: int = 4
+    max_concurrent_cutovers: int = 0
+    max_priority: int = 100
     health_port: int = 8080
     metrics_port: int = 8081
     input_ttl: float = 60.0

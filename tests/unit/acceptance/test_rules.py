@@ -193,7 +193,8 @@ def test_rule_6_a_run_that_was_passed_lets_a_fix_through_after_its_soak():
 
 
 def test_rule_6_what_ended_badly_is_not_carried_over():
-    story = stable_run(metric(onBreach="Fail"), minSoak="30s").hear(*[GOOD] * 5, BAD)
+    story = stable_run(metric(onNoData="Fail"), minSoak="30s").hear(*[GOOD] * 5, NO_DATA)
+    assert clock(story)["accumulated"] == "40s"
     assert clock(release(story, "input-2").hear(GOOD))["accumulated"] == "0s"
 
 

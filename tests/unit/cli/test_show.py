@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -117,6 +118,50 @@ def test_a_plan_is_told_by_its_files_alone(capsys: pytest.CaptureFixture[str], m
     shown = capsys.readouterr().out
     assert "install module finance as release" in shown
     assert "accepted in the end" in shown
+
+
+def simulated(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[str | int | None, str]:
+    files = [str(file) for file in sorted((REPOSITORY / "e2e/demo/manifests").glob("*.yaml"))]
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", *files, "--start", "2026-12-01", *options])
+    return ended.value.code, capsys.readouterr().out
+
+
+def test_a_simulation_draws_the_course_and_tells_the_date(capsys: pytest.CaptureFixture[str]):
+    code, text = simulated(capsys, "--fail", "install:finance")
+    assert code == 0
+    assert re.search(r"^finance +ccc?x+c", text, re.MULTILINE)
+    assert re.search(r"^Engineer +1 +0\.2", text, re.MULTILINE)
+    assert text.splitlines()[-1].strip() == "accepted on 2026-12-01, 0 days after the beginning"
+
+
+def test_a_simulation_for_machines_has_lanes_waits_events_and_its_assumptions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assumed = tmp_path / "assume.yaml"
+    assumed.write_text("install: 1d\nworkingTime: {begins: 8, holidays: [2026-12-24]}")
+    found = json.loads(simulated(capsys, "--assume", str(assumed), "-o", "json")[1])
+    assert found["begins"] == "2026-12-01T00:00:00Z"
+    core = next(lane for lane in found["lanes"] if lane["name"] == "core")
+    assert core["spans"][0] == {"state": "Configuring", "begins": found["begins"], "ends": "2026-12-02T00:00:00Z"}
+    assert found["assumptions"]["workingTime"]["holidays"] == ["2026-12-24"]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("instal: 1d", "instal: Extra inputs are not permitted"),
+        ("workingTime: {timeZone: Shanghai}", "'Shanghai' is no time zone"),
+        ("workingTime: {begins: 9, ends: 9}", "it has no hours"),
+        ("migrations: {orders: 3h}", "there is no MigrationJob orders; there are materials, parties"),
+    ],
+)
+def test_an_assumption_that_means_nothing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, text: str
+):
+    assumed = tmp_path / "assume.yaml"
+    assumed.write_text(content)
+    assert text in str(simulated(capsys, "--assume", str(assumed))[0])
 
 
 def test_a_plan_of_a_bad_manifest_names_the_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -84,6 +84,20 @@ def test_a_number_that_does_not_hold_is_said_in_capitals() -> None:
     assert ["customers", "2", "1", "0", "0", "0", "0", "0", "NO"] in rows
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_whoever_signs_sees_what_sql_changed_and_what_was_filled_afterwards(language: str) -> None:
+    text = _TEXTS[language]
+    order = {"objects": ["b", "a"], "filledAfterwards": ["b.lead"], "deferred": []}
+    statement = "update staged set name = '<b>' where true"
+    changed = a_certificate(order=order, sql=[{"object": "a", "statement": statement, "rows": 1200}])
+    rows = rows_of(certificate_page(changed, "", "", language))
+    assert ["a", statement, "1,200"] in rows
+    assert [text["order"], "b, a"] in rows
+    assert [text["filledAfterwards"], "b.lead"] in rows
+    assert text["deferred"] not in {row[0] for row in rows}
+    assert text["statements"] not in certificate_page(a_certificate(), "", "", language)
+
+
 def test_what_comes_out_of_files_is_text_and_no_markup() -> None:
     page = certificate_page(a_certificate(), "", "", "zh-CN")
     assert "<b>华东</b>" not in page

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult
 from pilotage.api.v1alpha1.signoff import SignOffSpec
+from pilotage.plan.acceptance import Verdict
 from pilotage.plan.facts import ImplementationFacts, SignOffFacts
 from pilotage.plan.implementation import Decision, decide
-from tests.support.builders import NOW, a_migration, a_module, absent, an_implementation, facts, running
+from tests.support.builders import NOW, a_check, a_migration, a_module, absent, an_implementation, facts, running
 
 PEOPLE = [
     {"id": "wang", "role": "CustomerLead", "name": "王强", "subject": "wang@huasheng"},
@@ -311,6 +312,20 @@ def test_the_end_of_the_project_is_signed_by_all_parties_of_the_profile() -> Non
     _, decision = settled(signed(seen, [a_sign_off(gate, by) for by in ("zhao", "wang", "li")]))
     assert decision.status is not None
     assert decision.status["phase"] == "Closed"
+
+
+def test_whoever_signs_is_told_what_a_check_passed_in_spite_of() -> None:
+    missed = "on condition: metric speed (Minor) missed its target at most 2 3 times"
+    check = replace(
+        a_check("stable-run", "StableRunComplete"),
+        verdicts={"core": Verdict(passed=True, phase="ConditionallyPassed", message=missed)},
+    )
+    seen = replace(a_project(gates=[{"name": "FinalAccepted"}]), checks={"stable-run": check})
+    _, decision = settled(seen)
+    assert states(decision) == {"core": "Stable"}
+    assert decision.status is not None
+    (asked, *_) = [found["what"] for found in decision.status["nextActions"] if "FinalAccepted" in found["what"]]
+    assert f"AcceptanceCheck stable-run passed module core {missed}" in asked
 
 
 def test_data_that_a_person_reconciles_holds_the_module_until_then() -> None:

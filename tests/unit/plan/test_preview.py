@@ -105,6 +105,20 @@ def test_a_role_that_nobody_has_holds_the_project():
     assert "nobody is ProjectManager" in found.held[0]
 
 
+def test_a_signature_that_does_not_count_holds_the_project_and_says_why():
+    people = [*PEOPLE, {"id": "sun", "role": "Supervisor", "name": "孙磊"}]
+    found = play(an_implementation(a_module("core"), profile="Strict", contacts=people))
+    assert "does not count: Strict heeds Verified" in found.held[-1]
+
+
+def test_an_engineer_records_what_people_without_an_account_sign_on_paper():
+    people = [contact | ({"subject": "li@vendor"} if contact["id"] == "li" else {}) for contact in PEOPLE]
+    people.append({"id": "sun", "role": "Supervisor", "name": "孙磊"})
+    people.append({"id": "chen", "role": "Engineer", "name": "陈静", "subject": "chen@vendor"})
+    found = play(an_implementation(a_module("core"), profile="Strict", contacts=people))
+    assert "孙磊 (Supervisor) signs gate PreliminaryAccepted of wave 1" in words(found)
+
+
 def test_a_check_that_is_in_no_file_holds_its_module():
     found = play(an_implementation(a_module("core", checks=["answers"])))
     assert found.held == ["module core stays Verifying: AcceptanceCheck answers is expected and is not there"]

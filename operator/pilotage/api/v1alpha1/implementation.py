@@ -40,7 +40,7 @@ from pilotage.api.v1alpha1.project import (
     UnheededAttestation,
     UserTestsStatus,
 )
-from pilotage.api.v1alpha1.schedule import Schedule, TimeZoneName
+from pilotage.api.v1alpha1.schedule import Schedule, ScheduleStatus, TimeZoneName
 
 MAX_MODULES = 100
 MAX_DEPENDENCIES = 16
@@ -324,6 +324,7 @@ class ImplementationSpec(ApiModel):
     gates: Annotated[list[GateSpec], Field(max_length=7, json_schema_extra=list_map("name"))] = Field(
         default=[], description="what is spelled out here overrides the profile"
     )
+    priority: Annotated[int, Field(ge=0, le=100, description="whose cutover comes first, across customers")] = 50
     service_account_name: ObjectName = Field(
         default="pilotage-deployer", description="every change in the namespace is made as this account"
     )
@@ -502,6 +503,7 @@ class ImplementationStatus(ApiModel):
     blocked: Annotated[list[Blocked], Field(max_length=32, json_schema_extra=list_map("reason"))] = []
     assessment: Assessment | None = None
     scope: ScopeStatus | None = None
+    schedule: ScheduleStatus | None = None
     gates: Annotated[
         list[GateStatus], Field(max_length=MAX_GATES, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = Field(default=[], description="gates that persons decide; those that are not decided first")

@@ -85,3 +85,21 @@ class Schedule(ApiModel):
     """When modules may go live, and when live ones may be changed."""
 
     windows: Annotated[list[Window], Field(max_length=32, json_schema_extra=list_map("name"))] = []
+
+
+class SlotState(StrEnum):
+    """How far a project has come to being cut over, where the installation limits how many are at once."""
+
+    WAITING = "Waiting"
+    CLAIMED = "Claimed"
+    CUTTING_OVER = "CuttingOver"
+
+
+class ScheduleStatus(ApiModel):
+    """The project's turn among all customers. It is there from when a module could begin until all of them are live."""
+
+    state: SlotState
+    position: Annotated[int, Field(ge=1, description="among those that wait")] | None = None
+    since: Timestamp = Field(description="when it began to wait")
+    until: Timestamp | None = Field(default=None, description="when the window shuts: less time left goes first")
+    seen: Timestamp = Field(description="when it last said so; who is silent for 15 minutes keeps nobody back")
