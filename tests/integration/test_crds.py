@@ -241,6 +241,12 @@ REFUSED = {
         implementation("erp", module("core", chart={"configMapRef": {"name": "c"}, "secretRef": {"name": "s"}})),
         "secretRef holds registry credentials and goes with oci only",
     ),
+    "a database's expectations of a file server": (
+        implementation(
+            connections=[{"name": "files", "type": "http", "secretRef": {"name": "s"}, "expects": {"version": ">=15"}}]
+        ),
+        "expects is measured of type postgresql only",
+    ),
     "a release name that Helm would refuse": (
         implementation("i" * 30, module("m" * 23)),
         "at most 53 characters together",

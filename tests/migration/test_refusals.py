@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from pilotage.plan.preflight import DATABASE_QUERIES
 from tests.migration.world import World, customers_object, row
 
 pytestmark = pytest.mark.postgresql
@@ -190,6 +193,21 @@ def test_a_probe_answers_read_only_and_within_its_time(world):
     assert found["none"] == (None, "no row: one is needed")
     assert "read-only" in found["write"][1]
     assert "statement timeout" in found["slow"][1]
+
+
+def test_a_probe_reads_what_the_preflight_expects_of_a_database(world):
+    questions = json.dumps({"queries": [{"name": name, "query": query} for name, query in DATABASE_QUERIES.items()]})
+    code, answer = world.call("probe", environment={"PILOTAGE_PROBE": questions})
+    assert code == 0
+    assert all(result["error"] is None for result in answer["results"])
+    found = {result["name"]: result["value"] for result in answer["results"]}
+    [(number, charset, most, zone)] = world.query(
+        "select (select setting from pg_settings where name = 'server_version_num'),"
+        " (select pg_encoding_to_char(encoding) from pg_database where datname = current_database()),"
+        " (select setting from pg_settings where name = 'max_connections'),"
+        " (select setting from pg_settings where name = 'TimeZone')"
+    )
+    assert found == {"version": number, "charset": charset, "maxConnections": most, "timeZone": zone}
 
 
 def test_a_probe_says_why_a_database_cannot_be_reached(world):

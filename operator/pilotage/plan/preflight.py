@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult, EnvironmentExpectations, Remedy
+from pilotage.api.v1alpha1.implementation import (
+    AssessmentCheck,
+    AssessmentResult,
+    DatabaseExpectations,
+    EnvironmentExpectations,
+    Remedy,
+)
 from pilotage.plan.pod_security import pod_violations
 from pilotage.plan.quantity import format_memory, parse_quantity, requests_of
 
@@ -47,13 +53,27 @@ KNOWN_KINDS: Final = {
 }
 
 
+# What a database is asked beside whether it answers. PostgreSQL's encoding is that of the database, not the server's.
+DATABASE_QUERIES: Final = {
+    "version": "select current_setting('server_version_num')",
+    "charset": "select current_setting('server_encoding')",
+    "maxConnections": "select current_setting('max_connections')",
+    "timeZone": "select current_setting('TimeZone')",
+}
+
+
 @dataclass(frozen=True)
 class ConnectionProbe:
-    """What the probe Job found out about one connection; `reachable` None while it has not answered."""
+    """What the probe Job found out about one connection; `reachable` None while it has not answered.
+
+    `settings` are the answers to DATABASE_QUERIES, asked only where the connection says what it `expects`.
+    """
 
     name: str
     reachable: bool | None
     message: str = ""
+    expects: DatabaseExpectations | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +107,7 @@ def assess(expects: EnvironmentExpectations, facts: EnvironmentFacts, deployer: 
         _quota(facts, cpu, memory),
         _pod_security(facts),
         _permissions(facts, deployer),
-        *(_connection(probe) for probe in facts.probes),
+        *(check for probe in facts.probes for check in _connection(probe)),
     ]
 
 
@@ -116,14 +136,14 @@ def _unknown(name: str, message: str) -> AssessmentCheck:
     return AssessmentCheck(name=name, result=AssessmentResult.UNKNOWN, strict=_is_strict(name), message=message)
 
 
-def _failed(name: str, message: str, remedy: str) -> AssessmentCheck:
+def _failed(name: str, message: str, remedy: str, remedies: Sequence[Remedy] = ()) -> AssessmentCheck:
     return AssessmentCheck(
         name=name,
         result=AssessmentResult.FAIL,
         strict=_is_strict(name),
         message=message[:1000],
         remedy=remedy,
-        remedies=list(REMEDIES.get(name, (Remedy.CUSTOMER_ACTION,))),
+        remedies=list(remedies or REMEDIES.get(name, (Remedy.CUSTOMER_ACTION,))),
     )
 
 
@@ -281,11 +301,43 @@ def allows(rules: Iterable[Mapping[str, Any]], verb: str, group: str, resource: 
     )
 
 
-def _connection(probe: ConnectionProbe) -> AssessmentCheck:
+def _connection(probe: ConnectionProbe) -> list[AssessmentCheck]:
+    """Whether it answers, and once it has, whether it offers what is expected of it."""
     name = f"connection-{probe.name}"
-    if probe.reachable:
-        return _passed(name, "it answers")
     if probe.reachable is None:
-        return _unknown(name, probe.message or "the probe has not answered yet")
-    remedy = "check address, user and password in the connection's Secret, and that the network lets pods through"
-    return _failed(name, probe.message, remedy)
+        return [_unknown(name, probe.message or "the probe has not answered yet")]
+    if not probe.reachable:
+        remedy = "check address, user and password in the connection's Secret, and that the network lets pods through"
+        return [_failed(name, probe.message, remedy)]
+    answers = _passed(name, "it answers")
+    return [answers, _database(probe.name, probe.expects, probe.settings)] if probe.expects else [answers]
+
+
+def _database(connection: str, expects: DatabaseExpectations, settings: Mapping[str, str]) -> AssessmentCheck:
+    """A server's answers are taken for what they may be: one that is no number is less than any."""
+    name, short, ways = f"database-{connection}", [], []
+    number = _number(settings.get("version", ""))
+    # PostgreSQL numbers 16.3 as 160003.
+    found = (number // 10000, number % 10000)
+    if expects.version:
+        major, *minor = (int(part) for part in re.findall(r"[0-9]+", expects.version))
+        if found < (major, *minor):
+            short.append(f"version {found[0]}.{found[1]}, wanted {expects.version}")
+            ways.append(Remedy.UPGRADE_IN_STAGES)
+    charset = settings.get("charset", "")
+    if expects.charset and charset.lower() != expects.charset.lower():
+        short.append(f"character set {charset or 'not known'}, wanted {expects.charset}")
+        ways.append(Remedy.CUSTOMER_ACTION)
+    connections = _number(settings.get("maxConnections", ""))
+    if expects.max_connections and connections < expects.max_connections:
+        short.append(f"max_connections {connections}, wanted at least {expects.max_connections}")
+        ways.append(Remedy.RESIZE)
+    if short:
+        remedy = f"change the server, or what spec.connections[{connection}].expects says"
+        return _failed(name, "; ".join(short), remedy, ways)
+    text = f"version {found[0]}.{found[1]}, {charset}, {connections} connections, time zone {settings.get('timeZone')}"
+    return _passed(name, text[:1000])
+
+
+def _number(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) else 0

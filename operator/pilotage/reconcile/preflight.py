@@ -21,7 +21,7 @@ from pilotage.evidence.probe_job import (
 from pilotage.kube.client import Conflict, NotFound
 from pilotage.kube.resources import JOBS, PODS, SECRETS
 from pilotage.plan.conditions import parse_timestamp
-from pilotage.plan.preflight import ConnectionProbe, EnvironmentFacts, assess
+from pilotage.plan.preflight import DATABASE_QUERIES, ConnectionProbe, EnvironmentFacts, assess
 from pilotage.reconcile.context import Context
 from pilotage.reconcile.inputs import Inputs
 
@@ -78,27 +78,35 @@ async def _probe(context: Context, body: Mapping[str, Any], connection: Connecti
         return ConnectionProbe(connection.name, reachable=False, message=text)
     if not probe_finished(job):
         return ConnectionProbe(connection.name, reachable=None)
-    error = _error_in(context, job)
-    if error is None:
-        return ConnectionProbe(connection.name, reachable=True)
-    await _forget_late(context, job, account)
-    return ConnectionProbe(connection.name, reachable=False, message=error)
+    probe = _read(context, job, connection)
+    if not probe.reachable:
+        await _forget_late(context, job, account)
+    return probe
 
 
-def _error_in(context: Context, job: Mapping[str, Any]) -> str | None:
+def _read(context: Context, job: Mapping[str, Any], connection: Connection) -> ConnectionProbe:
     metadata = job["metadata"]
     pods = context.store.by_label(PODS, metadata["namespace"], JOB_NAME_LABEL, metadata["name"])
     try:
         answers = read_answers(job, pods)
     except UnreadableAnswer as error:
-        return str(error)
-    return next((answer.error for answer in answers.values() if answer.error), None)
+        return ConnectionProbe(connection.name, reachable=False, message=str(error))
+    if error_text := next((answer.error for answer in answers.values() if answer.error), None):
+        return ConnectionProbe(connection.name, reachable=False, message=error_text)
+    settings = {name: answer.value for name, answer in answers.items() if answer.value is not None}
+    return ConnectionProbe(connection.name, reachable=True, expects=connection.expects, settings=settings)
 
 
 def _job_name(body: Mapping[str, Any], connection: Connection, version: str) -> str:
     token = (body["metadata"].get("annotations") or {}).get(RETRY_AT, "")
     content = json.dumps([body["metadata"]["uid"], connection.to_manifest(), version, token], sort_keys=True)
     return f"preflight-{connection.name[:40]}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+
+def _question(connection: Connection) -> dict[str, Any]:
+    if connection.expects is None:
+        return {"connect": True, "type": connection.type.value}
+    return {"queries": [{"name": name, "query": query} for name, query in DATABASE_QUERIES.items()]}
 
 
 async def _start_probe(
@@ -111,7 +119,7 @@ async def _start_probe(
         secret=connection.secret_ref.name,
         image=context.settings.engine_image,
         pull_policy=context.settings.image_pull_policy,
-        probe={"connect": True, "type": connection.type.value},
+        probe=_question(connection),
         labels={IMPLEMENTATION_LABEL: body["metadata"]["name"]},
         environment=(
             source_environment(connection, context.settings.source_addresses) if connection.type.serves_files else None

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult, EnvironmentExpectations
+from pilotage.api.v1alpha1.implementation import (
+    AssessmentCheck,
+    AssessmentResult,
+    DatabaseExpectations,
+    EnvironmentExpectations,
+)
 from pilotage.plan.preflight import ConnectionProbe, EnvironmentFacts, allows, assess
 
 EVERYTHING = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
@@ -218,3 +223,45 @@ def test_each_failure_has_ways_out_of_the_closed_list_and_says_whether_it_can_be
     assert [str(way) for way in found["memory"].remedies] == ["Resize", "ReduceScope", "HostInCloud"]
     assert {name for name, check in found.items() if check.strict} == {"kubernetes-version", "permissions"}
     assert all(check.remedies for check in found.values() if check.result is AssessmentResult.FAIL)
+
+
+SERVER = {"version": "160003", "charset": "UTF8", "maxConnections": "100", "timeZone": "Asia/Shanghai"}
+
+
+def database(expects: dict[str, Any], **settings: str) -> AssessmentCheck:
+    wanted = DatabaseExpectations.model_validate(expects)
+    probe = ConnectionProbe("erp", reachable=True, expects=wanted, settings=SERVER | settings)
+    return checks(probes=[probe])["database-erp"]
+
+
+def test_a_database_that_offers_what_is_expected_passes_and_says_what_it_is() -> None:
+    found = database({"version": ">=16.3", "charset": "utf8", "maxConnections": 100})
+    assert found.result is AssessmentResult.PASS
+    assert found.message == "version 16.3, UTF8, 100 connections, time zone Asia/Shanghai"
+
+
+@pytest.mark.parametrize(
+    ("expects", "settings", "message", "remedy"),
+    [
+        ({"version": ">=17"}, {}, "version 16.3, wanted >=17", "UpgradeInStages"),
+        ({"version": ">=16.4"}, {}, "version 16.3, wanted >=16.4", "UpgradeInStages"),
+        ({"version": ">=9"}, {"version": "x" * 256}, "version 0.0, wanted >=9", "UpgradeInStages"),
+        ({"version": ">=9"}, {"version": "9" * 256}, "version 0.0, wanted >=9", "UpgradeInStages"),
+        ({"charset": "UTF8"}, {"charset": "SQL_ASCII"}, "character set SQL_ASCII, wanted UTF8", "CustomerAction"),
+        ({"charset": "UTF8"}, {"charset": ""}, "character set not known, wanted UTF8", "CustomerAction"),
+        ({"maxConnections": 101}, {}, "max_connections 100, wanted at least 101", "Resize"),
+        ({"maxConnections": 1}, {"maxConnections": "many"}, "max_connections 0, wanted at least 1", "Resize"),
+    ],
+)
+def test_a_database_that_falls_short_is_told_with_the_way_out(
+    expects: dict[str, Any], settings: dict[str, str], message: str, remedy: str
+) -> None:
+    found = database(expects, **settings)
+    assert found.result is AssessmentResult.FAIL
+    assert not found.strict
+    assert (found.message, found.remedies) == (message, [remedy])
+
+
+def test_a_database_is_judged_only_once_it_answers() -> None:
+    probe = ConnectionProbe("erp", reachable=False, message="no route", expects=DatabaseExpectations(version=">=15"))
+    assert "database-erp" not in checks(probes=[probe])

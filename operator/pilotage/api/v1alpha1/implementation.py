@@ -102,6 +102,27 @@ class ConnectionType(StrEnum):
         return self in {ConnectionType.HTTP, ConnectionType.S3}
 
 
+class DatabaseExpectations(ApiModel):
+    """The least that a database must offer; measured by the preflight's probe Job."""
+
+    version: (
+        Annotated[
+            str,
+            Field(
+                max_length=20, pattern=r"^>=\s*[0-9]{1,3}(\.[0-9]{1,3})?$", description="lowest version, such as >=15"
+            ),
+        ]
+        | None
+    ) = None
+    charset: (
+        Annotated[
+            str, Field(max_length=40, pattern=r"^[A-Za-z0-9_]+$", description="the server's name of it, such as UTF8")
+        ]
+        | None
+    ) = None
+    max_connections: Annotated[int, Field(ge=1, le=262143)] | None = None
+
+
 class Connection(ApiModel):
     """A database or file server that the project uses, named once.
 
@@ -110,9 +131,16 @@ class Connection(ApiModel):
     accessKey and secretKey, and where they are needed region and ca.
     """
 
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": validations(
+            ("!has(self.expects) || self.type == 'postgresql'", "expects is measured of type postgresql only"),
+        )
+    }
+
     name: DnsLabel
     type: ConnectionType
     secret_ref: LocalReference
+    expects: DatabaseExpectations | None = None
 
 
 class EnvironmentExpectations(ApiModel):
