@@ -108,6 +108,28 @@ test: ## everything, fast checks first
 	$(MAKE) --no-print-directory test-faults
 	$(MAKE) --no-print-directory test-e2e
 
+LOCKS := operator engine
+SUPPLY_CHAIN := build/supply-chain
+
+$(SUPPLY_CHAIN)/.installed: pyproject.toml
+	@python3 -m venv $(SUPPLY_CHAIN) && $(SUPPLY_CHAIN)/bin/python -m pip install --quiet 'cyclonedx-bom>=7' 'pip-audit>=2.9' 'pip-tools>=7.5'
+	@touch $@
+
+.PHONY: lock
+lock: $(SUPPLY_CHAIN)/.installed ## name anew what the images hold, by version and digest
+	@for name in $(LOCKS); do \
+	    CUSTOM_COMPILE_COMMAND="make lock" $(SUPPLY_CHAIN)/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-annotate \
+	        --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --extra $$name \
+	        --output-file e2e/images/$$name/requirements.lock pyproject.toml; \
+	done
+
+.PHONY: audit
+audit: $(SUPPLY_CHAIN)/.installed ## bills of materials of the images, and their known holes (asks the Internet)
+	@for name in $(LOCKS); do \
+	    $(SUPPLY_CHAIN)/bin/cyclonedx-py requirements --output-reproducible -o $(SUPPLY_CHAIN)/$$name.cdx.json e2e/images/$$name/requirements.lock; \
+	    $(SUPPLY_CHAIN)/bin/pip-audit --strict --disable-pip --require-hashes -r e2e/images/$$name/requirements.lock; \
+	done
+
 .PHONY: bench
 bench: light-programs ## figures of speed and size; asserts nothing
 	$(PYTHON) -m bench

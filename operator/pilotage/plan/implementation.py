@@ -176,8 +176,18 @@ def decide(facts: ImplementationFacts) -> Decision:
         actions=(*turn.actions, *removed),
         again=_again(facts, turn, [*gates, *filter(None, [environment])], list(openings.values()), slot),
         claimed=slot.claimed,
-        finalizer=spec.deletion_policy is DeletionPolicy.UNINSTALL and not facts.namespace_terminating,
+        finalizer=_finalizer(spec, facts),
     )
+
+
+def _finalizer(spec: ImplementationSpec, facts: ImplementationFacts) -> bool | None:
+    """Whether the finalizer is to be set or taken away; None: it is as it should be.
+
+    A pass that changes it reads everything anew first, so it is asked for only when it is wrong.
+    """
+    present = FINALIZER in (facts.body["metadata"].get("finalizers") or [])
+    wanted = spec.deletion_policy is DeletionPolicy.UNINSTALL
+    return None if present == wanted else wanted
 
 
 def _openings(

@@ -341,6 +341,15 @@ def deleted(policy: str, *modules: dict[str, Any]) -> dict[str, Any]:
     return an_implementation(*modules, metadata=metadata, deletionPolicy=policy)
 
 
+@pytest.mark.parametrize(
+    ("policy", "present", "wanted"),
+    [("Orphan", [], None), ("Orphan", [FINALIZER], False), ("Uninstall", [], True), ("Uninstall", [FINALIZER], None)],
+)
+def test_the_finalizer_is_asked_for_only_when_it_is_wrong(policy: str, present: list[str], wanted: bool | None) -> None:
+    body = an_implementation(a_module("core"), metadata={"finalizers": present}, deletionPolicy=policy)
+    assert decide(facts(body, {"core": running()})).finalizer is wanted
+
+
 def test_deletion_keeps_the_releases_by_default() -> None:
     decision = decide(facts(deleted("Orphan", a_module("core")), {"core": running()}))
     assert decision.actions == ()
