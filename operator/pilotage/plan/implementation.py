@@ -81,6 +81,8 @@ from pilotage.plan.waves import Turn, take_turns
 from pilotage.plan.windows import Opening, WindowError, opening
 
 PREFLIGHT_AGAIN = timedelta(seconds=30)
+# What is mended outside of our kinds (an account, its rights, a chart, a Secret) tells nobody.
+PROBLEM_AGAIN = timedelta(seconds=30)
 IN_PROGRESS_AGAIN = timedelta(seconds=5)
 AT_ONCE = timedelta()
 
@@ -547,6 +549,8 @@ def _again(
         soonest.append(IN_PROGRESS_AGAIN)
     if facts.assessment_pending or any(check.holds or check.waived for check in facts.assessment):
         soonest.append(PREFLIGHT_AGAIN)
+    if facts.problem or any(module.problem for module in facts.modules.values()):
+        soonest.append(PROBLEM_AGAIN)
     return min(soonest, default=None)
 
 
