@@ -47,12 +47,12 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(directory: Any) -> AsyncIterator[Scene]:
+async def scene(directory: Any, **settings: str) -> AsyncIterator[Scene]:
     async with Ground(directory) as ground:
         namespace = f"k{os.getpid() % 10000}"
         await ground.make_namespace(namespace)
         customer = Customer(ground, namespace)
-        operator = Supervisor(ground.nursery, namespace, directory)
+        operator = Supervisor(ground.nursery, namespace, directory, settings)
         upstream = Upstream(ground.upstream.url, ground.upstream.session)
         proxy = FaultProxy(
             upstream, namespace, kill=operator.kill, kill_helm=operator.kill_helm, terminate=operator.terminate
@@ -97,7 +97,7 @@ async def test_an_operator_that_is_killed_every_two_seconds_ends_where_it_would_
 
 
 async def test_rights_that_are_taken_away_are_named_and_nothing_is_lost_when_they_come_back(tmp_path):
-    async with scene(tmp_path) as found:
+    async with scene(tmp_path, PILOTAGE_INPUT_TTL="2") as found:
         await found.reaches("a1")
         cluster, namespace = found.ground.cluster, found.customer.namespace
         binding = await cluster.get(ROLE_BINDINGS, namespace, DEPLOYER)
