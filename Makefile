@@ -72,11 +72,11 @@ test-light: light-programs ## contract and integration tests on etcd, kube-apise
 test-attacks: light-programs ## attacks on the operator, on a real API server too
 	$(PYTHON) -m tests.attacks
 
-MINUTES ?= 12
+MINUTES ?= 10
 SEED ?= $(shell git rev-list --count HEAD)
 
 .PHONY: test-faults
-test-faults: light-programs ## single faults between operator and API server for MINUTES (12), sampled with SEED
+test-faults: light-programs ## single faults between operator and API server for MINUTES (10), sampled with SEED
 	$(PYTHON) -m tests.faults sweep --minutes $(MINUTES) --seed $(SEED)
 
 PAIRS ?= 500
