@@ -370,6 +370,13 @@ def _digest(project: Project, rule: Rule, wave: int | None, module: str | None, 
     for name in members:
         wanted = facts.modules[name].desired
         inputs[name] = wanted.input if wanted else reported.get(name, "")
+    cutovers = {
+        module.name: module.cutover.to_manifest()
+        for module in project.spec.modules
+        if module.cutover and module.name in members and not final
+    }
+    if cutovers:
+        content["cutovers"] = cutovers
     return canonical_digest(
         content
         | {
@@ -538,10 +545,10 @@ def describe(status: GateStatus) -> str:
     return f"{status.name} of module {status.module}" if status.module else str(status.name)
 
 
-def rollback_order(project: Project, module: str) -> str | None:
+def rollback_order(project: Project, module: str, since: datetime | None = None) -> str | None:
     """Who has ordered that the module goes back from the input that is wanted now; None when nobody whose word counts.
 
-    After users have worked with new data only the customer may give that up.
+    After users have worked with new data only the customer may give that up. An order from before `since` is done.
     """
     wanted = project.facts.modules[module].desired
     if wanted is None:
@@ -549,6 +556,8 @@ def rollback_order(project: Project, module: str) -> str | None:
     for found in reversed(project.facts.sign_offs):
         contact = project.contacts.get(found.spec.by)
         ordered = found.spec.decision is SignOffDecision.ROLL_BACK and found.spec.module == module
+        if since is not None and found.at < since:
+            return None
         if not ordered or contact is None or contact.role is not LEAD or not _binds(found, wanted.input):
             continue
         if project.spec.profile is not Profile.STRICT or trust_in(project.facts, found, contact) is not Trust.ASSERTED:

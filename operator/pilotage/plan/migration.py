@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from pilotage.api.v1alpha1.cutover import CutoverState, StepState, StepType
 from pilotage.api.v1alpha1.implementation import (
     ConnectionType,
     ImplementationSpec,
@@ -191,7 +192,7 @@ def _advance(
     if standing := _waits(spec, facts, first=not started):
         again = LOOK_FOR_REMEDY if standing.progress is Progress.STALLED else None
         return _hold(status, standing, facts, again)
-    if not started and spec.run is RunKind.FINAL and (held := _waits_for_window(spec, facts)):
+    if not started and spec.run is RunKind.FINAL and (held := _waits_for_cutover(spec, facts)):
         return _hold(status, *held)
     stage = RUN_STAGES[len(started)]
     standing = Standing(Progress.WAITING, "Starting", f"the Job of stage {stage} is being started")
@@ -251,6 +252,31 @@ def _waits_for_module(
         text = f"waits until module {spec.module} runs with its present input (it is {state})"
         return Standing(Progress.WAITING, "ModuleNotRunning", text)
     return None
+
+
+def _waits_for_cutover(
+    spec: MigrationJobSpec, facts: MigrationJobFacts
+) -> tuple[Standing, MigrationJobFacts, timedelta | None] | None:
+    """A Final run that is a step of its module's cutover begins within that step, whatever the hour; others wait for
+    a window.
+    """
+    body = facts.implementation or {}
+    modules = (body.get("spec") or {}).get("modules") or []
+    cutovers = [found.get("cutover") or {} for found in modules if found["name"] == spec.module]
+    planned = [step for cutover in cutovers for step in cutover.get("steps") or []]
+    mine = {"type": StepType.MIGRATION, "ref": facts.body["metadata"]["name"]}
+    names = [step["name"] for step in planned if mine.items() <= step.items()]
+    status = ImplementationStatus.model_validate(body.get("status") or {})
+    reported = next((found for found in status.modules if found.name == spec.module), None)
+    if not names or (reported is not None and reported.last_good is not None):
+        return _waits_for_window(spec, facts)
+    record = reported.cutover if reported else None
+    if record is not None and record.state is CutoverState.RUNNING:
+        running = {found.name for found in record.steps if found.state is StepState.RUNNING}
+        if running & set(names):
+            return None
+    text = f"a Final run waits for step {', '.join(names)} of the cutover of module {spec.module}"
+    return Standing(Progress.WAITING, Reason.CUTOVER_NOT_REACHED, text), facts, None
 
 
 def _waits_for_window(
