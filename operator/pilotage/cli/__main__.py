@@ -60,11 +60,14 @@ def _recording_options(parser: argparse.ArgumentParser) -> None:
 def _attest_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="IMPLEMENTATION")
     parser.add_argument("type", choices=list(AttestationType), metavar="TYPE", help=", ".join(AttestationType))
-    parser.add_argument("subject", nargs="?", metavar="SUBJECT", help="test case, defect's number or training session")
+    parser.add_argument(
+        "subject", nargs="?", metavar="SUBJECT", help="test case, event, step, number or session"
+    )
+    parser.add_argument("--module", help="whose cutover the step belongs to")
     parser.add_argument("--role", help="of spec.training.roles: who was trained")
     parser.add_argument("--completed", type=int, metavar="N", help="people who took part to the end")
     parser.add_argument("--passed", type=int, metavar="N", help="those of them who passed")
-    parser.add_argument("--outcome", choices=list(Outcome), help="of the test case or business event")
+    parser.add_argument("--outcome", choices=list(Outcome), help="of the test case, event or step")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="outcomes of test cases, as test tools write them")
     parser.add_argument("--severity", choices=list(DefectSeverity), help="of the defect")
     parser.add_argument("--state", choices=list(DefectState), help="of the defect")

@@ -26,7 +26,7 @@ from pilotage.plan.cutover import (
 from pilotage.plan.cutover_steps import StepJobWanted, StepLooks, jobs_to_make
 from pilotage.plan.delivery import ReleaseState, release_state
 from pilotage.plan.facts import ImplementationFacts
-from pilotage.plan.gates import APPROVALS, Project, rollback_order
+from pilotage.plan.gates import APPROVALS, Project, gate_rules, rollback_order
 from pilotage.plan.health import Health
 from pilotage.plan.module import RANK, ClosedGate, ModuleHistory
 from pilotage.plan.reasons import Reason
@@ -234,6 +234,8 @@ def cutover_actions(
 ) -> list[NextAction]:
     """Who has to do what so that cutovers go on, the most urgent first."""
     found: list[NextAction] = []
+    # Where persons decide on the go-live, they are asked for it anew.
+    decided = GateName.GO_LIVE_APPROVED in gate_rules(spec)
     for module in spec.modules:
         record = cutovers[module.name].record
         if module.cutover is None or record is None:
@@ -243,7 +245,7 @@ def cutover_actions(
             found += desk.of_steps(steps_of(module.cutover, record), record, back=False)
             if record.state is CutoverState.ABORTING:
                 found += desk.of_steps(rollback_of(module.cutover, record), record, back=True)
-        elif any(hold.reason == Reason.CUTOVER_ABORTED for hold in cutovers[module.name].holds):
+        elif any(hold.reason == Reason.CUTOVER_ABORTED for hold in cutovers[module.name].holds) and not decided:
             found.append(desk.again(record))
     return found
 

@@ -67,7 +67,7 @@ def jobs_to_make(
     """The Jobs that are to be made now: of steps that are under way by the record that is stored, and still are."""
     known = {name for _, _, name in running_jobs(facts.body, module, stored)}
     for step, status, name in running_jobs(facts.body, module, record):
-        if record is None or name not in known or name in facts.step_jobs or status.job or not step.ref:
+        if record is None or name not in known or name in facts.step_jobs or not step.ref:
             continue
         back = status in record.rollback
         if record.state is CutoverState.ABORTING and not back:

@@ -1,4 +1,4 @@
-"""A check that is a step of a cutover measures in that step: what was before it, or in another attempt, is forgotten."""
+"""A check that is a step of a cutover measures in that step: what was before it, or in another attempt, is lost."""
 
 from __future__ import annotations
 

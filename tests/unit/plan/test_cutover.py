@@ -164,6 +164,14 @@ def test_a_retry_that_was_asked_for_before_the_abort_has_nothing_tried_again() -
     assert night.go(5, freeze=StepFact()).state == "Aborted"
 
 
+def test_a_retry_that_was_asked_for_before_a_step_failed_does_not_have_it_tried_again() -> None:
+    night = Night()
+    night.go(freeze=DONE, load=DONE)
+    night.situation["retry"] = "early"
+    night.go(open=FAILED)
+    assert night.go(5, open=StepFact()).steps[2].attempt == 1
+
+
 def test_a_failed_step_of_the_way_back_waits_for_a_person() -> None:
     night = Night()
     night.go(freeze=FAILED, thaw=FAILED)

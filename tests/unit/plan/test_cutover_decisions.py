@@ -10,9 +10,10 @@ import pytest
 
 from pilotage.api.v1alpha1.attestation import AttestationSpec
 from pilotage.api.v1alpha1.migrationjob import RunKind
+from pilotage.api.v1alpha1.signoff import SignOffSpec
 from pilotage.plan.acceptance import Verdict
 from pilotage.plan.conditions import timestamp
-from pilotage.plan.facts import AttestationFacts, ImplementationFacts, StepJob
+from pilotage.plan.facts import AttestationFacts, ImplementationFacts, SignOffFacts, StepJob
 from pilotage.plan.health import Health
 from pilotage.plan.implementation import Decision, decide
 from tests.support.builders import (
@@ -266,12 +267,78 @@ def test_a_changed_module_is_taken_back_before_it_is_upgraded() -> None:
     assert [action.kind for action in decision.actions] == ["Upgrade"]
 
 
+def an_order(at: datetime, by: str = "wang") -> SignOffFacts:
+    spec = {
+        "implementationRef": {"name": "erp"},
+        "gate": "GoLiveApproved",
+        "module": "core",
+        "decision": "RollBack",
+        "digest": "a" * 12,
+        "by": by,
+        "recordedBy": by,
+        "reason": "订单无法保存",
+    }
+    return SignOffFacts(f"order-{by}", f"order-{by}", at, SignOffSpec.model_validate(spec))
+
+
+def test_the_customers_lead_orders_the_way_back_past_the_point_and_the_order_does_not_stop_the_next_attempt() -> None:
+    whole = "a" * 40
+    seen = a_project(a_cutover(pointOfNoReturn="freeze", rollback=[]))
+    seen, _ = settled(replace(seen, modules={"core": running(wanted=whole)}))
+    seen, decision = settled(later(seen, 90, sign_offs=(an_order(seen.now, by="li"),)))
+    assert core(decision)["cutover"]["state"] == "Running"
+    seen, decision = settled(later(seen, sign_offs=(an_order(seen.now),)))
+    assert core(decision)["cutover"]["aborted"]["reason"] == "Ordered"
+    assert core(decision)["state"] == "Prepared"
+    _, decision = settled(later(seen, attempt="second"))
+    assert (core(decision)["state"], core(decision)["cutover"]["attempt"]) == ("CuttingOver", 2)
+
+
 def test_a_module_that_was_live_once_is_not_cut_over_again() -> None:
     seen, _ = settled(a_project(a_cutover(ROLLOUT)))
     changed = running(wanted="i2")
     _, decision = settled(later(seen, modules={"core": changed}))
     assert core(decision)["state"] == "Accepted"
     assert core(decision)["cutover"]["inputDigest"] == "i1"
+
+
+def test_an_approval_is_used_up_by_a_cutover_that_was_aborted_and_a_new_one_begins_it_anew() -> None:
+    def signed(seen: ImplementationFacts, *gates: str) -> ImplementationFacts:
+        for _ in range(3):
+            for gate in decide(seen).status["gates"]:  # type: ignore[index]
+                if gate["name"] in gates and gate["state"] in {"Open", "Expired"}:
+                    made = [sign(gate, by, seen.now) for by in ("wang", "li")]
+                    seen = replace(seen, sign_offs=(*seen.sign_offs, *made))
+            seen, _ = settled(later(seen))
+        return seen
+
+    seen, _ = settled(a_project(a_cutover(rollback=[]), {"profile": "Standard"}))
+    seen = signed(seen, "ScopeBaselined", "GoLiveApproved")
+    assert core(decide(seen))["state"] == "CuttingOver"
+    seen, decision = settled(later(seen, 60))
+    assert (core(decision)["cutover"]["state"], core(decision)["reason"]) == ("Aborted", "AwaitingApproval")
+    gate = next(found for found in decision.status["gates"] if found["name"] == "GoLiveApproved")  # type: ignore[index]
+    assert (gate["state"], gate["missing"]) == ("Expired", ["CustomerLead", "ProjectManager"])
+    assert "the cutover was aborted" in gate["message"]
+    seen, decision = settled(later(seen, attempt="second"))
+    assert core(decision)["state"] == "Prepared"
+    decision = decide(signed(replace(seen, attempt="0"), "GoLiveApproved"))
+    assert (core(decision)["state"], core(decision)["cutover"]["attempt"]) == ("CuttingOver", 2)
+
+
+def sign(gate: dict[str, Any], by: str, at: datetime) -> SignOffFacts:
+    place = {key: gate[key] for key in ("wave", "module") if key in gate}
+    spec = {
+        "implementationRef": {"name": "erp"},
+        "gate": gate["name"],
+        "decision": "Approve",
+        "digest": gate["digest"],
+        "by": by,
+        "recordedBy": by,
+        **place,
+    }
+    name = f"{gate['name']}-{by}-{timestamp(at)}".lower()
+    return SignOffFacts(name, name, at, SignOffSpec.model_validate(spec))
 
 
 def test_a_plan_that_changes_after_the_go_live_was_approved_is_approved_anew() -> None:
