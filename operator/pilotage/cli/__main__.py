@@ -60,9 +60,7 @@ def _recording_options(parser: argparse.ArgumentParser) -> None:
 def _attest_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="IMPLEMENTATION")
     parser.add_argument("type", choices=list(AttestationType), metavar="TYPE", help=", ".join(AttestationType))
-    parser.add_argument(
-        "subject", nargs="?", metavar="SUBJECT", help="test case, event, step, number or session"
-    )
+    parser.add_argument("subject", nargs="?", metavar="SUBJECT", help="test case, event, step, number or session")
     parser.add_argument("--module", help="whose cutover the step belongs to")
     parser.add_argument("--role", help="of spec.training.roles: who was trained")
     parser.add_argument("--completed", type=int, metavar="N", help="people who took part to the end")

@@ -23,7 +23,7 @@ from pilotage.plan.cutover import (
     rollback_of,
     steps_of,
 )
-from pilotage.plan.cutover_steps import StepJobWanted, StepLooks, jobs_to_make
+from pilotage.plan.cutover_steps import ENDED_BADLY, StepJobWanted, StepLooks, jobs_to_make
 from pilotage.plan.delivery import ReleaseState, release_state
 from pilotage.plan.facts import ImplementationFacts
 from pilotage.plan.gates import APPROVALS, Project, gate_rules, rollback_order
@@ -143,6 +143,15 @@ def _before_it_begins(
     if wrong:
         yield ClosedGate(ModuleState.PREPARED, Reason.CUTOVER_INVALID, "; ".join(wrong[:3]), stuck=True)
         return
+    for step in cutover.steps:
+        migration = project.facts.migrations.get(step.ref or "")
+        if step.type is StepType.MIGRATION and migration and migration.phase in ENDED_BADLY:
+            text = (
+                f"MigrationJob {migration.name} is {migration.phase}, so step {step.name} would fail: mend it, take "
+                f"spec.rollback.run away, and set its annotation {RETRY_AT} to a new value"
+            )
+            yield ClosedGate(ModuleState.PREPARED, Reason.MIGRATION_NOT_SUCCEEDED, text, stuck=True)
+            return
     planned = timedelta(minutes=cutover.planned_minutes)
     if situation.shuts_at is not None and situation.shuts_at - situation.now < planned:
         yield ClosedGate(

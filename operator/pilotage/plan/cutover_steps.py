@@ -26,6 +26,9 @@ from pilotage.plan.facts import AttestationFacts, ImplementationFacts, Migration
 from pilotage.plan.health import Health
 
 AT_WORK = frozenset({MigrationPhase.PLANNING, MigrationPhase.LOADING, MigrationPhase.RECONCILING})
+ENDED_BADLY = frozenset(
+    {MigrationPhase.REJECTED, MigrationPhase.FAILED, MigrationPhase.PAUSED, MigrationPhase.ROLLED_BACK}
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ class StepLooks:
         )
         if found.succeeded:
             return StepFact(done=True)
-        if found.ended_badly:
+        if found.phase in ENDED_BADLY:
             return StepFact(failed=True, message=text)
         return StepFact(busy=found.phase in AT_WORK, message=text)
 

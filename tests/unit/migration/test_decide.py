@@ -182,6 +182,13 @@ def test_a_final_run_that_is_a_step_of_a_cutover_is_held_before_it_and_when_it_i
     assert decide(facts(rehearsal, implementation=cutting_over(state, step))).start is Stage.PLAN
 
 
+def test_what_a_final_run_reads_may_be_brought_about_by_the_steps_before_its_own():
+    missing = Problem("SourceMissing", "ConfigMap export (spec.source) is not there")
+    before = decide(facts(implementation=cutting_over(step="Pending"), problem=missing))
+    assert (condition(before)["reason"], condition(before, "Stalled")) == ("CutoverNotReached", {})
+    assert condition(decide(facts(implementation=cutting_over(), problem=missing)))["reason"] == "SourceMissing"
+
+
 def test_a_final_run_of_a_module_that_was_live_waits_for_a_window_as_all_others_do():
     good = {"revision": 1, "version": "1", "inputDigest": "i1"}
     decision = decide(facts(implementation=cutting_over(lastGood=good)))

@@ -200,6 +200,24 @@ def test_a_final_run_that_is_a_step_does_not_hold_the_module_before_its_cutover_
     assert core(decision)["state"] == "Accepted"
 
 
+def test_a_cutover_whose_migration_would_fail_at_once_does_not_begin() -> None:
+    for phase in ("RolledBack", "Failed", "Paused", "Rejected"):
+        spoilt = a_migration("opening", "core", phase, ended_badly=True)
+        seen, decision = settled(a_project(a_cutover(FREEZE, LOAD), migrations=[spoilt]))
+        assert (core(decision)["state"], core(decision)["reason"]) == ("Prepared", "MigrationNotSucceeded")
+    _, decision = settled(later(seen, migrations={"opening": replace(spoilt, phase="Waiting", ended_badly=False)}))
+    assert core(decision)["state"] == "CuttingOver"
+
+
+def test_a_final_run_that_fails_fails_its_step_and_one_that_waits_for_something_does_not() -> None:
+    waits = a_migration("opening", "core", "Waiting", ended_badly=True, message="ConfigMap export is not there")
+    seen, decision = settled(a_project(a_cutover(LOAD), migrations=[waits]))
+    assert "ConfigMap export is not there" in core(decision)["message"]
+    assert steps(decision) == {"load": "Running"}
+    _, decision = settled(later(seen, migrations={"opening": replace(waits, phase="Rejected")}))
+    assert core(decision)["reason"] == "CutoverAborting"
+
+
 def test_what_was_loaded_is_taken_back_by_a_step_of_the_way_back_that_says_how() -> None:
     back = {"name": "unload", "type": "Migration", "ref": "opening", "plannedMinutes": 10}
     loaded = a_migration("opening", "core", "Succeeded", loaded=True, loaded_run="run-1")

@@ -194,7 +194,7 @@ def test_what_a_plan_accepts_a_simulation_without_failures_accepts_and_nothing_e
     assert (play(body, checks=checks).accepted is None) == bool(preview(body, [], checks, MONDAY).held)
 
 
-@pytest.mark.parametrize(("example", "days"), [("light", 0), ("strict", 71)])
+@pytest.mark.parametrize(("example", "days"), [("light", 0), ("strict", 71), ("cutover", 7)])
 def test_the_projects_among_the_examples_are_accepted_in_the_end(example, days):
     text = (REPOSITORY / f"manifests/examples/{example}.yaml").read_text(encoding="utf-8")
     kinds: dict[str, list[dict[str, Any]]] = {"MigrationJob": []}
