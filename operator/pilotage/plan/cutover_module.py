@@ -80,7 +80,7 @@ def cut_over(project: Project, module: ModuleSpec, *, may_act: bool) -> ModuleCu
     return ModuleCutover(
         record,
         (held,) if held else (),
-        tuple(jobs_to_make(facts, module, before, record)),
+        tuple(jobs_to_make(facts, module, before, record)) if may_act else (),
         next_look(record, situation) if record and may_act else None,
     )
 

@@ -363,6 +363,8 @@ def shut_window(
     """
     if opening.is_open or history.last_good is not None or RANK[history.reached] > RANK[ModuleState.PREPARED]:
         return
+    if history.cutover is not None and history.cutover.active:
+        return
     loaded = (facts.migrations.get(name) for name in _migrations(spec, facts, history))
     if spec.cutover is not None or not any(found is not None and found.succeeded for found in loaded):
         yield ClosedGate(ModuleState.PREPARED, Reason.WINDOW_CLOSED, opening.message)

@@ -26,6 +26,8 @@ async def observe_step_jobs(
 
     The API server is asked, not what watches told: a Job that they have not told of yet is at work all the same.
     """
+    if not any(module.cutover for module in spec.modules):
+        return {}
     status = ImplementationStatus.model_validate(body.get("status") or {})
     records = {module.name: module.cutover for module in status.modules}
     found = {}
@@ -43,6 +45,8 @@ async def observe_templates(
     context: Context, body: Mapping[str, Any], spec: ImplementationSpec, account: str
 ) -> dict[str, str]:
     """What is wrong with the CronJobs that Jobs of cutovers which may begin soon are to be made from, by name."""
+    if not any(module.cutover for module in spec.modules):
+        return {}
     status = ImplementationStatus.model_validate(body.get("status") or {})
     near = {
         module.name

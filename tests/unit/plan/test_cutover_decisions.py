@@ -179,6 +179,24 @@ def test_a_job_is_asked_for_only_when_the_step_that_it_does_is_reported_and_unti
     assert "no space" in core(failed)["message"]
 
 
+def test_a_suspended_project_makes_no_job() -> None:
+    seen, decision = settled(a_project(a_cutover(BACKUP)))
+    assert len(decision.jobs) == 1
+    spec = {**seen.body["spec"], "suspend": True}
+    _, decision = settled(later(seen, 300, body={**seen.body, "spec": spec}))
+    assert decision.jobs == ()
+    assert steps(decision) == {"backup": "Running"}
+
+
+def test_a_change_past_the_point_of_no_return_goes_on_with_the_steps_whatever_the_hour() -> None:
+    said = attested("freeze", "wang", NOW + MINUTE)
+    seen, _ = settled(a_project(a_cutover(pointOfNoReturn="freeze"), a_window(60)))
+    seen, decision = settled(later(seen, attestations=(said,), modules={"core": running(wanted="i2")}))
+    assert steps(decision) == {"freeze": "Done", "open": "Running"}
+    _, decision = settled(later(seen, 120, modules={"core": running(wanted="i3")}))
+    assert (core(decision)["state"], steps(decision)["open"]) == ("CuttingOver", "Running")
+
+
 def test_a_job_at_work_is_not_cut_off_by_an_abort_but_waited_for() -> None:
     seen, _ = settled(a_project(a_cutover(BACKUP)))
     name = decide(seen).jobs[0].name
