@@ -30,6 +30,8 @@ from pilotage.plan.conditions import parse_timestamp, shorten, timestamp
 OVERRUN: Final = 2
 """A step that takes this many times its planned minutes has overrun."""
 
+ASK_AGAIN: Final = timedelta(seconds=15)
+
 Step = CutoverStep | RollbackStep
 
 
@@ -128,7 +130,11 @@ def remaining(record: CutoverStatus, now: datetime) -> timedelta:
 
 
 def next_look(record: CutoverStatus, situation: Situation) -> datetime | None:
-    """When the cutover would have to be aborted if nothing else happens; None: no moment matters."""
+    """When the cutover would have to be aborted if nothing else happens, or whether what was at work has ended is to be
+    asked again; None: no moment matters.
+    """
+    if record.state is CutoverState.ABORTING and any(found.state is StepState.RUNNING for found in record.steps):
+        return situation.now + ASK_AGAIN
     if record.state is not CutoverState.RUNNING or record.point_of_no_return_passed:
         return None
     running = next((found for found in record.steps if found.state is StepState.RUNNING), None)

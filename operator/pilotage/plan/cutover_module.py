@@ -180,6 +180,8 @@ def _bad_references(project: Project, module: ModuleSpec, cutover: CutoverSpec) 
                 migration = facts.migrations.get(step.ref or "")
                 if migration is None or (migration.implementation, migration.module) != (mine, module.name):
                     yield f"{path}: there is no MigrationJob {step.ref} of this module"
+                elif field == "rollback" and not migration.keeps_images:
+                    yield f"{path}: MigrationJob {step.ref} cannot be taken back without rollback.beforeImages: true"
             if step.type == StepType.CHECK:
                 check = project.checks.get(step.ref or "")
                 if check is None or not check.covers(module.name) or check.gate != CheckGate.CONFIGURATION_READY:

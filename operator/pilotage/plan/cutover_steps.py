@@ -26,6 +26,7 @@ from pilotage.plan.facts import AttestationFacts, ImplementationFacts, Migration
 from pilotage.plan.health import Health
 
 AT_WORK = frozenset({MigrationPhase.PLANNING, MigrationPhase.LOADING, MigrationPhase.RECONCILING})
+BEGINS_WITHIN = timedelta(minutes=1)
 ENDED_BADLY = frozenset(
     {MigrationPhase.REJECTED, MigrationPhase.FAILED, MigrationPhase.PAUSED, MigrationPhase.ROLLED_BACK}
 )
@@ -98,7 +99,7 @@ class StepLooks:
             case StepType.JOB:
                 return self._job(job_name(self.facts.body, self.module.name, record, status, back=back), status)
             case StepType.MIGRATION:
-                return self._taken_back(step) if back else self._loaded(step)
+                return self._taken_back(step) if back else self._loaded(step, status)
             case StepType.CHECK:
                 return self._checked(step, status)
             case StepType.ROLLOUT:
@@ -137,7 +138,7 @@ class StepLooks:
     def _migration(self, step: Step) -> MigrationFacts | None:
         return self.facts.migrations.get(step.ref or "")
 
-    def _loaded(self, step: Step) -> StepFact:
+    def _loaded(self, step: Step, status: StepStatus) -> StepFact:
         found = self._migration(step)
         if found is None:
             return StepFact(message=f"MigrationJob {step.ref} is not there")
@@ -148,7 +149,9 @@ class StepLooks:
             return StepFact(done=True)
         if found.phase in ENDED_BADLY:
             return StepFact(failed=True, message=text)
-        return StepFact(busy=found.phase in AT_WORK, message=text)
+        # A run that saw the step begin may be starting at this moment, and has not said so yet.
+        new = self.facts.now - parse_timestamp(status.started_at or "") < BEGINS_WITHIN
+        return StepFact(busy=new or found.phase in AT_WORK, message=text)
 
     def _taken_back(self, step: Step) -> StepFact:
         found = self._migration(step)

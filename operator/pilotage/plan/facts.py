@@ -70,7 +70,7 @@ class MigrationFacts:
     """A MigrationJob as it stands in the cluster, with the digests of its certificate and its rehearsal's.
 
     `loaded`: a Final run of it has succeeded and was not taken back, whatever its spec asks for now; `loaded_run` is
-    that run's id. `run`: how far its spec lets it go.
+    that run's id. `run`: how far its spec lets it go; `keeps_images`: what a Final run writes can be taken back.
     """
 
     name: str
@@ -85,6 +85,7 @@ class MigrationFacts:
     rehearsal: str = ""
     loaded: bool = False
     loaded_run: str = ""
+    keeps_images: bool = False
     run: RunKind = RunKind.FINAL
 
 

@@ -35,6 +35,7 @@ def migration_facts(body: Mapping[str, Any]) -> MigrationFacts:
         certificate=status.get("certificateDigest") or "",
         loaded=bool(loaded),
         loaded_run=loaded[-1] if loaded else "",
+        keeps_images=bool((spec.get("rollback") or {}).get("beforeImages")),
         run=RunKind(spec.get("run", RunKind.FINAL)),
         rehearsal=(status.get("rehearsal") or {}).get("certificateDigest", ""),
     )

@@ -227,6 +227,17 @@ def test_a_cutover_whose_migration_would_fail_at_once_does_not_begin() -> None:
     assert core(decision)["state"] == "CuttingOver"
 
 
+def test_the_way_back_waits_for_a_final_run_that_may_just_be_beginning() -> None:
+    waiting = a_migration("opening", "core", "Waiting")
+    seen, _ = settled(a_project(a_cutover(LOAD), a_window(30), migrations=[waiting]))
+    shut = {**seen.body["spec"], **a_window(1)}
+    seen, decision = settled(later(seen, 0.5, body={**seen.body, "spec": shut}))
+    assert (core(decision)["reason"], steps(decision)) == ("CutoverAborting", {"load": "Running"})
+    assert decision.again == timedelta(seconds=15)
+    _, decision = settled(later(seen, 0.5))
+    assert steps(decision) == {"load": "Failed", "thaw": "Running"}
+
+
 def test_a_final_run_that_fails_fails_its_step_and_one_that_waits_for_something_does_not() -> None:
     waits = a_migration("opening", "core", "Waiting", ended_badly=True, message="ConfigMap export is not there")
     seen, decision = settled(a_project(a_cutover(LOAD), migrations=[waits]))
@@ -238,7 +249,7 @@ def test_a_final_run_that_fails_fails_its_step_and_one_that_waits_for_something_
 
 def test_what_was_loaded_is_taken_back_by_a_step_of_the_way_back_that_says_how() -> None:
     back = {"name": "unload", "type": "Migration", "ref": "opening", "plannedMinutes": 10}
-    loaded = a_migration("opening", "core", "Succeeded", loaded=True, loaded_run="run-1")
+    loaded = a_migration("opening", "core", "Succeeded", loaded=True, loaded_run="run-1", keeps_images=True)
     seen, _ = settled(a_project(a_cutover(LOAD, OPEN, rollback=[back]), migrations=[loaded]))
     seen, decision = settled(later(seen, 21))
     assert steps(decision) == {"load": "Done", "open": "Failed", "unload": "Running"}
@@ -280,12 +291,17 @@ def test_a_rollout_step_waits_until_the_module_is_deployed_and_well() -> None:
         (a_cutover({**FREEZE, "owner": "nobody"}), "steps[freeze].owner: nobody is no id of spec.contacts"),
         (a_cutover(rollback=[{**THAW, "owner": "zz"}]), "rollback[thaw].owner: zz is no id of spec.contacts"),
         (a_cutover(LOAD), "steps[load].ref: there is no MigrationJob opening of this module"),
+        (
+            a_cutover(rollback=[{**LOAD, "ref": "irreversible"}]),
+            "rollback[load].ref: MigrationJob irreversible cannot be taken back without rollback.beforeImages: true",
+        ),
         (a_cutover(SMOKE), "steps[smoke].ref: there is no AcceptanceCheck smoke of gate ConfigurationReady"),
         (a_cutover(BACKUP), "steps[backup].ref: there is no CronJob backup"),
     ],
 )
 def test_a_plan_that_names_what_is_not_there_is_refused_before_anything_begins(cutover: Any, text: str) -> None:
-    seen = a_project(cutover, job_templates={"backup": "there is no CronJob backup"})
+    final = a_migration("irreversible", "core", "Succeeded")
+    seen = a_project(cutover, job_templates={"backup": "there is no CronJob backup"}, migrations=[final])
     _, decision = settled(seen)
     assert (core(decision)["state"], core(decision)["reason"]) == ("Prepared", "CutoverInvalid")
     assert text in core(decision)["message"]
