@@ -30,6 +30,7 @@ from pilotage.plan.conditions import parse_timestamp, shorten, timestamp
 OVERRUN: Final = 2
 """A step that takes this many times its planned minutes has overrun."""
 
+NO_REQUEST: Final = frozenset({"", "0"})
 ASK_AGAIN: Final = timedelta(seconds=15)
 
 Step = CutoverStep | RollbackStep
@@ -92,7 +93,12 @@ def advance(
 def asked_again(record: CutoverStatus, situation: Situation) -> bool:
     """Whether a person has asked since the abort that it is tried again: by retry-at, or by approving the go-live."""
     ended = parse_timestamp(record.finished_at or record.started_at)
-    return situation.retry != record.retry or (situation.approved_at is not None and situation.approved_at > ended)
+    return _retries(record, situation) or (situation.approved_at is not None and situation.approved_at > ended)
+
+
+def _retries(record: CutoverStatus, situation: Situation) -> bool:
+    """Whether somebody has asked to try again since. Taking the request away asks for nothing."""
+    return situation.retry not in NO_REQUEST and situation.retry != record.retry
 
 
 def steps_of(spec: CutoverSpec, record: CutoverStatus | None) -> list[tuple[Step | None, StepStatus]]:
@@ -199,9 +205,7 @@ class _Forward:
 
     def _go_on_with(self, record: CutoverStatus, index: int, step: Step | None, status: StepStatus) -> CutoverStatus:
         situation = self.situation
-        again = (
-            status.state is StepState.FAILED and record.point_of_no_return_passed and situation.retry != record.retry
-        )
+        again = status.state is StepState.FAILED and record.point_of_no_return_passed and _retries(record, situation)
         if status.state is StepState.PENDING or again:
             # What is already to be aborted begins nothing.
             if not (situation.on_stage and situation.may_act) or self._abort(record):
@@ -265,7 +269,7 @@ def _take_back(spec: CutoverSpec, record: CutoverStatus, situation: Situation, l
     found = [status for _, status in back]
     for index, (step, known) in enumerate(back):
         status = known
-        again = status.state is StepState.FAILED and situation.retry != record.retry
+        again = status.state is StepState.FAILED and _retries(record, situation)
         if status.state is StepState.PENDING or again:
             if not situation.may_act:
                 break

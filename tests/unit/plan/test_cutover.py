@@ -156,6 +156,13 @@ def test_a_new_approval_has_an_aborted_cutover_tried_again_an_old_one_does_not()
     assert night.go(freeze=StepFact()).attempt == 2
 
 
+def test_a_request_to_retry_that_is_taken_away_has_nothing_tried_again() -> None:
+    night = Night(retry="first")
+    night.go(freeze=FAILED, thaw=DONE)
+    night.situation["retry"] = "0"
+    assert night.go(5, freeze=StepFact()).state == "Aborted"
+
+
 def test_a_retry_that_was_asked_for_before_the_abort_has_nothing_tried_again() -> None:
     night = Night()
     night.go()
