@@ -84,6 +84,8 @@ from pilotage.plan.waves import Turn, take_turns
 from pilotage.plan.windows import Opening, WindowError, opening
 
 PREFLIGHT_AGAIN = timedelta(seconds=30)
+# What is mended outside of our kinds (an account, its rights, a chart, a Secret) tells nobody.
+PROBLEM_AGAIN = timedelta(seconds=30)
 IN_PROGRESS_AGAIN = timedelta(seconds=5)
 AT_ONCE = timedelta()
 
@@ -201,8 +203,18 @@ def decide(facts: ImplementationFacts) -> Decision:
         ),
         claimed=slot.claimed,
         jobs=tuple(job for found in cutovers.values() for job in found.jobs),
-        finalizer=spec.deletion_policy is DeletionPolicy.UNINSTALL and not facts.namespace_terminating,
+        finalizer=_finalizer(spec, facts),
     )
+
+
+def _finalizer(spec: ImplementationSpec, facts: ImplementationFacts) -> bool | None:
+    """Whether the finalizer is to be set or taken away; None: it is as it should be.
+
+    A pass that changes it reads everything anew first, so it is asked for only when it is wrong.
+    """
+    present = FINALIZER in (facts.body["metadata"].get("finalizers") or [])
+    wanted = spec.deletion_policy is DeletionPolicy.UNINSTALL
+    return None if present == wanted else wanted
 
 
 def _openings(
@@ -577,6 +589,8 @@ def _again(
         soonest.append(IN_PROGRESS_AGAIN)
     if facts.assessment_pending or any(check.holds or check.waived for check in facts.assessment):
         soonest.append(PREFLIGHT_AGAIN)
+    if facts.problem or any(module.problem for module in facts.modules.values()):
+        soonest.append(PROBLEM_AGAIN)
     return min(soonest, default=None)
 
 

@@ -83,8 +83,6 @@ async def _set_finalizer(context: Context, body: Mapping[str, Any], *, wanted: b
     """
     metadata = body["metadata"]
     present = metadata.get("finalizers") or []
-    if (FINALIZER in present) == wanted or (wanted and metadata.get("deletionTimestamp")):
-        return body
     finalizers = [*present, FINALIZER] if wanted else [name for name in present if name != FINALIZER]
     try:
         written = await context.cluster.replace(
