@@ -255,4 +255,32 @@ MUTANTS = (
         "        pass\n",
         ("tests/unit/plan/test_implementation.py",),
     ),
+    Mutant(
+        "a machine goes back past the point of no return",
+        "plan/cutover.py",
+        "        if record.point_of_no_return_passed:\n            return None\n",
+        "",
+        ("tests/unit/plan/test_cutover.py",),
+    ),
+    Mutant(
+        "the way back begins beside a Job that is at work",
+        "plan/cutover.py",
+        "if seen.state is not StepState.RUNNING or fact.busy:",
+        "if seen.state is not StepState.RUNNING:",
+        ("tests/unit/plan/test_cutover.py",),
+    ),
+    Mutant(
+        "a Job is made before the step that it does is stored",
+        "plan/cutover_steps.py",
+        "if record is None or name not in known or ",
+        "if record is None or ",
+        ("tests/unit/plan/test_cutover_decisions.py",),
+    ),
+    Mutant(
+        "a second attempt takes the Job of the first for its own",
+        "plan/cutover_steps.py",
+        "record.attempt, back, status.name, status.attempt]",
+        "back, status.name]",
+        ("tests/simulation/test_cutover.py",),
+    ),
 )
