@@ -64,7 +64,7 @@ def test_declared_endpoints_reach_the_operator(render):
     )
     (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
     settings = Settings.from_environment({found["name"]: found.get("value", "1") for found in container["env"]})
-    assert str(settings.endpoints.find("metrics", "b")) == "http://metrics.monitoring.svc"
+    assert str(settings.endpoints.find("metrics", "b").url) == "http://metrics.monitoring.svc"
 
 
 def test_helm_has_nothing_against_it(helm):

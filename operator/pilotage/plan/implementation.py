@@ -76,6 +76,7 @@ from pilotage.plan.module import (
     release_status,
     shut_window,
     since,
+    suspension,
 )
 from pilotage.plan.reasons import Reason
 from pilotage.plan.scope import Scope, assess_scope, declares_scope, scope_status
@@ -155,6 +156,7 @@ def decide(facts: ImplementationFacts) -> Decision:
             spec.rollout.on_failure,
             rollback_order(project, module.name),
             [
+                *suspension(spec, histories[module.name]),
                 *closed_gates(gates, module.name, to_attest.get(module.name, ())),
                 *shut_window(openings[waves[module.name]], module, facts, histories[module.name]),
                 *cutovers[module.name].holds,

@@ -12,6 +12,7 @@ from pilotage.api.v1alpha1.acceptancecheck import Gate
 from pilotage.api.v1alpha1.common import parse_duration
 from pilotage.api.v1alpha1.cutover import CutoverStatus, StepType
 from pilotage.api.v1alpha1.implementation import (
+    ImplementationSpec,
     LastGood,
     ModuleSpec,
     ModuleState,
@@ -368,6 +369,12 @@ def shut_window(
     loaded = (facts.migrations.get(name) for name in _migrations(spec, facts, history))
     if spec.cutover is not None or not any(found is not None and found.succeeded for found in loaded):
         yield ClosedGate(ModuleState.PREPARED, Reason.WINDOW_CLOSED, opening.message)
+
+
+def suspension(implementation: ImplementationSpec, history: ModuleHistory) -> Iterator[ClosedGate]:
+    """What holds a module that was never live while its project is suspended: going live takes no action of ours."""
+    if implementation.suspend and history.last_good is None and RANK[history.reached] <= RANK[ModuleState.PREPARED]:
+        yield ClosedGate(ModuleState.PREPARED, Reason.SUSPENDED, "spec.suspend is true: nothing new goes live")
 
 
 def changes_held(

@@ -301,6 +301,22 @@ def test_a_cycle_through_migrations_is_found() -> None:
     assert condition(decision, "Stalled")["reason"] == "DependencyCycle"  # type: ignore[index]
 
 
+def test_nothing_goes_live_while_its_project_is_suspended() -> None:
+    suspended = an_implementation(a_module("core"), suspend=True)
+    decision, _ = settle(facts(suspended, {"core": running()}))
+    assert states(decision) == {"core": "Prepared"}
+    assert reasons(decision)["core"] == "Suspended"
+    before = suspended | {"status": decision.status}
+    resumed = an_implementation(a_module("core")) | {"status": before["status"]}
+    assert states(settle(facts(resumed, {"core": running()}))[0]) == {"core": "Accepted"}
+
+
+def test_what_is_in_use_stays_in_use_when_its_project_is_suspended() -> None:
+    live, _ = settle(facts(an_implementation(a_module("core")), {"core": running()}))
+    suspended = an_implementation(a_module("core"), suspend=True) | {"status": live.status}
+    assert states(settle(facts(suspended, {"core": running()}))[0]) == {"core": "Accepted"}
+
+
 def test_suspend_starts_nothing_and_says_so() -> None:
     decision = decide(facts(an_implementation(a_module("core"), suspend=True), {"core": absent()}))
     assert decision.actions == ()
