@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from pilotage.api.v1alpha1.attestation import AttestationType, DefectSeverity, DefectState, Outcome
+from pilotage.api.v1alpha1.common import DURATION_PATTERN
 from pilotage.api.v1alpha1.project import GateName, Profile
 from pilotage.cli.attesting import attest
 from pilotage.cli.decision import Refusal
-from pilotage.cli.looking import export, portfolio, status, watch
+from pilotage.cli.looking import export, portfolio, report, status, watch
 from pilotage.cli.offline import explain, import_, init, plan, simulate
 from pilotage.cli.session import Session
 from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, rollback, waive
@@ -29,6 +31,12 @@ def _gate(text: str) -> GateName:
             return name
     msg = f"{text!r} is no gate; gates are {', '.join(GateName)}"
     raise argparse.ArgumentTypeError(msg)
+
+
+def _duration(text: str) -> str:
+    if not re.fullmatch(DURATION_PATTERN, text):
+        raise argparse.ArgumentTypeError(f"{text} is no duration such as 36h or 7d")
+    return text
 
 
 def _signing_options() -> argparse.ArgumentParser:
@@ -111,6 +119,15 @@ def _import_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="IMPLEMENTATION", help="default: all of the namespace")
+    parser.add_argument("--since", type=_duration, default="7d", metavar="DURATION", help="such as 36h; default: 7d")
+    parser.add_argument(
+        "--file", dest="projects", action="append", default=[], type=Path, metavar="FILE",
+        help="kubectl get implementations -A -o yaml; then no cluster is asked",
+    )  # fmt: skip
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("-n", "--namespace", help="default: the context's")
@@ -164,14 +181,20 @@ def _parser() -> argparse.ArgumentParser:
     explained = add(explain)
     explained.set_defaults(offline=True)
     explained.add_argument("name", nargs="?", metavar="GATE|STATE|REASON", help="default: lists them")
+    _report_options(add(report))
     listed = add(portfolio)
     listed.add_argument("--contexts", type=lambda text: text.split(","), default=[], metavar="A,B")
-    listed.add_argument("files", nargs="*", type=Path, metavar="FILE", help="kubectl get implementations -A -o yaml")
+    listed.add_argument("projects", nargs="*", type=Path, metavar="FILE", help="kubectl get implementations -A -o yaml")
     return parser
 
 
+def _is_offline(arguments: argparse.Namespace) -> bool:
+    """Whether no cluster is asked: projects are read from files, and no context is named."""
+    return arguments.offline or bool(getattr(arguments, "projects", []) and not getattr(arguments, "contexts", []))
+
+
 async def _run(arguments: argparse.Namespace) -> None:
-    if arguments.offline:
+    if _is_offline(arguments):
         await arguments.act(Session(arguments, None, "", Language(arguments.language)))
         return
     contexts, current = known_contexts()

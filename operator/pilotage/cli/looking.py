@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from rich.live import Live
 
+from pilotage.api.v1alpha1.common import parse_duration
 from pilotage.api.v1alpha1.implementation import NextAction
 from pilotage.cli.files import exported, write_sheet
+from pilotage.cli.report import document, markdown, report_of
 from pilotage.cli.requirements import rows_of
 from pilotage.cli.session import Session
 from pilotage.cli.show import Project, console, duties, overview, tree
@@ -68,7 +70,7 @@ async def portfolio(session: Session) -> None:
     """List what needs whom in all projects, of several clusters and of status files too."""
     arguments = session.arguments
     found: list[tuple[str, Project]] = []
-    for context in arguments.contexts or ([] if arguments.files else [None]):
+    for context in arguments.contexts or ([] if arguments.projects else [None]):
         cluster = await connect(context=context) if context else session.cluster
         try:
             namespace = arguments.namespace
@@ -76,7 +78,7 @@ async def portfolio(session: Session) -> None:
         finally:
             if context:
                 await cluster.close()
-    for file in arguments.files:
+    for file in arguments.projects:
         found += [(file.stem, Project(body)) for body in exported(file)]
     waiting = [(place, project, action) for place, project in found for action in project.status.next_actions]
     waiting.sort(key=lambda one: (_due(one[2]), one[1].key, one[2].who))
@@ -84,6 +86,26 @@ async def portfolio(session: Session) -> None:
         {"context": place, "project": project.key, **action.to_manifest()} for place, project, action in waiting
     ]
     session.answer(document, lambda: duties(waiting, datetime.now(UTC), session.say))
+
+
+async def report(session: Session) -> None:
+    """Write the report of the last days about one project, or all of a namespace, as Markdown."""
+    arguments = session.arguments
+    now = datetime.now(UTC)
+    since = now - parse_duration(arguments.since)
+    if arguments.projects:
+        projects = [Project(body) for file in arguments.projects for body in exported(file)]
+        projects = [found for found in projects if arguments.name in {None, found.body["metadata"]["name"]}]
+    elif arguments.name:
+        projects = [await _project(session, arguments.name)]
+    else:
+        names = [body["metadata"]["name"] for body in await session.cluster.list(IMPLEMENTATIONS, session.namespace)]
+        projects = [await _project(session, name) for name in sorted(names)]
+    reports = [report_of(project, since, now) for project in projects]
+    if arguments.output == "text":
+        sys.stdout.write("\n".join(markdown(found, session.say) for found in reports))
+    else:
+        session.answer([document(found) for found in reports], lambda: None)
 
 
 def _due(action: NextAction) -> datetime:

@@ -75,6 +75,15 @@ _WORDS: Final = {
     "it counts": "已生效（{}）",
     "it does not count": "未生效：{}",
     "not looked at yet": "操作员程序尚未处理；请用 pilotage status 查看",
+    "report": "项目周报",
+    "report of": "{} 至 {}，阶段 {}，已上线模块 {}",
+    "report happened": "本期进展",
+    "report standing": "当前状态",
+    "report next": "下一步：谁来做什么",
+    "report risks": "风险",
+    "report blocked": "停滞时间（按原因）",
+    "report projected": "预计稳定运行结束",
+    "report nothing": "无",
 }
 
 
@@ -119,5 +128,14 @@ ENGLISH: Final = {
     "no requirement names it": "no requirement is accepted by uat/{}",
     "it counts": "it counts ({})",
     "it does not count": "it does not count: {}",
+    "report": "Report",
+    "report of": "{} to {}, phase {}, {} modules live",
+    "report happened": "What happened",
+    "report standing": "Where it stands",
+    "report next": "Who has to do what",
+    "report risks": "At risk",
+    "report blocked": "Time that it stood still, by cause",
+    "report projected": "Stable runs end, if nothing happens",
+    "report nothing": "Nothing.",
     "not looked at yet": "the operator has not looked at it yet; see pilotage status",
 }
