@@ -48,6 +48,14 @@ create table if not exists mig.undo (
 create table if not exists mig.refusal (
   run_id text not null, object text not null, src_offset bigint not null, src_line bigint not null,
   target_key jsonb not null, reason text not null);
+create table if not exists mig.delivered (
+  chain text not null, run_id text not null, object text not null, target_key jsonb not null,
+  source_digest uuid not null, stored_digest uuid not null, inserted boolean not null, replaced_by text);
+create index if not exists delivered_of_object on mig.delivered using brin (chain, object);
+create table if not exists mig.gone (
+  run_id text not null references mig.run on delete cascade, object text not null, target_key jsonb not null,
+  stored_digest uuid not null, inserted boolean not null, outcome text not null default 'kept',
+  reason text not null default '', primary key (run_id, object, target_key));
 create table if not exists mig.push (
   run_id text not null references mig.run on delete cascade, object text not null, destination text not null,
   batch int not null, rows int not null, sha256 text not null, content bytea not null,
@@ -267,6 +275,13 @@ def durations(connection: Connection, run: str) -> dict[str, float]:
 def add_quarantine(connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
     """Put rejected rows away: one line for each reason, in the order of the table's columns."""
     with connection.cursor().copy("copy mig.quarantine from stdin") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def add_refusals(connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Write down rows of the target that stand against a run, in the order of the table's columns."""
+    with connection.cursor().copy("copy mig.refusal from stdin") as copy:
         for row in rows:
             copy.write_row(row)
 

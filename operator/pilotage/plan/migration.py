@@ -97,7 +97,7 @@ def settled(body: Mapping[str, Any], retry_at: str) -> bool:
     previous = _previous(body)
     if previous.spec_digest != identify(body, retry_at).spec_digest or previous.phase not in ENDED:
         return False
-    loaded = previous.phase is MigrationPhase.SUCCEEDED and (previous.run or RunKind.FINAL) is RunKind.FINAL
+    loaded = previous.phase is MigrationPhase.SUCCEEDED and (previous.run or RunKind.FINAL).loads
     # As long as the spec wants it taken back, it is not loaded again.
     unwanted = (body["spec"].get("rollback") or {}).get("run") == previous.run_id
     if previous.phase is MigrationPhase.ROLLED_BACK and unwanted:
@@ -141,8 +141,8 @@ def decide(facts: MigrationJobFacts) -> MigrationDecision:
 def _roll_back(status: MigrationJobStatus, wanted: RunIdentity, facts: MigrationJobFacts) -> MigrationDecision:
     """Take a loaded run back. A refusal changes nothing: the run stays what it is, and the condition says why."""
     record = next((found for found in reversed(status.runs) if found.id == wanted.run), None)
-    if record is None or record.phase is not MigrationPhase.SUCCEEDED or record.run is not RunKind.FINAL:
-        text = f"spec.rollback.run names {wanted.run}, which is no Final run in status.runs that succeeded"
+    if record is None or record.phase is not MigrationPhase.SUCCEEDED or not record.run.loads:
+        text = f"spec.rollback.run names {wanted.run}, which is no Final run or Delta in status.runs that succeeded"
         return _hold(status, Standing(Progress.STALLED, "RollbackRunUnknown", text), facts, None)
     found = facts.stages.get(Stage.ROLLBACK)
     if found is None:
@@ -191,7 +191,7 @@ def _advance(
     if standing := _waits(spec, facts, first=not started):
         again = LOOK_FOR_REMEDY if standing.progress is Progress.STALLED else None
         return _hold(status, standing, facts, again)
-    if not started and spec.run is RunKind.FINAL and (held := _waits_for_window(spec, facts)):
+    if not started and spec.run.loads and (held := _waits_for_window(spec, facts)):
         return _hold(status, *held)
     stage = RUN_STAGES[len(started)]
     standing = Standing(Progress.WAITING, "Starting", f"the Job of stage {stage} is being started")
@@ -256,7 +256,7 @@ def _waits_for_module(
 def _waits_for_window(
     spec: MigrationJobSpec, facts: MigrationJobFacts
 ) -> tuple[Standing, MigrationJobFacts, timedelta | None] | None:
-    """A Final run begins only while its wave may go live, and ends whatever the hour."""
+    """A Final run or a Delta begins only while its wave may go live, and ends whatever the hour."""
     if facts.implementation is None:
         return None
     implementation = ImplementationSpec.model_validate(facts.implementation["spec"])
@@ -268,7 +268,7 @@ def _waits_for_window(
     if found.is_open:
         return None
     again = found.changes_at - facts.now if found.changes_at else None
-    return Standing(Progress.WAITING, Reason.WINDOW_CLOSED, f"a Final run waits: {found.message}"), facts, again
+    return Standing(Progress.WAITING, Reason.WINDOW_CLOSED, f"a {spec.run} run waits: {found.message}"), facts, again
 
 
 def _waits_for_others(spec: MigrationJobSpec, facts: MigrationJobFacts) -> Standing | None:
@@ -405,6 +405,12 @@ def _standing_of(status: MigrationJobStatus, reason: str = "", message: str = ""
     if status.phase is MigrationPhase.SUCCEEDED:
         counts = status.counts or Counts()
         text = f"{counts.read} rows read, {counts.loaded} loaded, {counts.quarantined} quarantined; the counts balance"
+        if status.run is RunKind.DELTA:
+            text = (
+                f"a Delta: {counts.read} rows read, {counts.loaded} inserted, {counts.updated} updated, "
+                f"{counts.deleted} deleted, {counts.unchanged} unchanged, {counts.refused} refused, "
+                f"{counts.missing} gone from the source and still there; the counts balance"
+            )
         if status.run in LOADS_NOTHING:
             text = f"{LOADS_NOTHING[status.run]}: {text}. Set spec.run to {RunKind.FINAL} to load"
         return Standing(Progress.READY, "Succeeded", text)
