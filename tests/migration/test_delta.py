@@ -11,7 +11,9 @@ import pytest
 from pilotage.migration import delta
 from pilotage.migration.certificate_page import certificate_page
 from pilotage.migration.worker import WorkerSettings, work
-from tests.migration.world import World, contacts_object, customers_object, row
+from tests.migration.test_laptop import Laptop
+from tests.migration.test_live import Legacy
+from tests.migration.world import HEADER, World, contacts_object, customers_object, row
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(180)]
 
@@ -367,3 +369,74 @@ def test_only_rows_of_differing_buckets_are_looked_at_one_by_one(world, monkeypa
     assert work(WorkerSettings(world.run, "one", world.folder)) == "succeeded"
     [(bucket,)] = world.query("select left(md5(jsonb_build_array('K00011')::text), 3)")
     assert looked_at == [{3: [bucket]}, {}]
+
+
+@pytest.fixture
+def tree(server, tmp_path) -> World:
+    """Customers each of whom has a parent of the same file, which no order of rows suits."""
+    found = World(server, tmp_path)
+    found.name = "tree"
+    found.query("alter table party add main bigint references party")
+    main = {"to": "main", "from": "SJ", "reference": {"object": "customers", "match": "code", "use": "id"}}
+    customers = customers_object()
+    customers["fields"].append(main)
+    found.spec["objects"] = [customers]
+    found.spec["rollback"] = {"beforeImages": True}
+    branches(found, {1: 3, 2: 1, 3: 3, 4: 2, 5: 4})
+    load(found, "Final")
+    return found
+
+
+def branches(world: World, parents: dict[int, int]) -> None:
+    rows = [[*row(number), f"K{parent:05}"] for number, parent in parents.items()]
+    world.write(rows, header=[*HEADER, "SJ"])
+
+
+def parents(world: World) -> dict[str, str]:
+    return dict(world.query("select c.code, p.code from party c left join party p on p.id = c.main order by 1"))
+
+
+def test_a_tree_follows_its_branches_and_is_put_back_as_it_was(tree):
+    before = tables(tree)
+    branches(tree, {1: 3, 2: 3, 3: 3, 6: 2, 7: 6})
+    counts = load(tree, "Delta", deletes="Apply", maxDeleted="50%")
+    assert shown(counts) == {"read": 5, "loaded": 2, "updated": 1, "unchanged": 2, "deleted": 2}
+    assert parents(tree) == {"K00001": "K00003", "K00002": "K00003", "K00003": "K00003", "K00006": "K00002",
+                             "K00007": "K00006"}  # fmt: skip
+    assert tree.call("rollback")[1]["restored"] == 3
+    assert tables(tree) == before
+
+
+def test_a_branch_whose_parent_is_gone_from_the_source_stays_where_it_is(tree):
+    before = tables(tree)
+    branches(tree, {1: 3, 2: 1, 3: 3, 5: 4})
+    assert shown(load(tree, "Delta")) == {"read": 4, "unchanged": 4, "missing": 1}
+    code, answer = attempt(tree, "Delta", deletes="Apply", maxDeleted="50%")
+    assert (code, answer["reason"]) == (44, "TargetChanged")
+    assert "referred to by party (constraint party_main_fkey)" in answer["message"]
+    assert tables(tree) == before
+
+
+def test_a_live_database_is_read_again_and_only_its_changes_are_brought(mariadb, server, tmp_path):
+    world, legacy = World(server, tmp_path), Legacy("mysql", mariadb)
+    world.spec |= {
+        "source": {"connection": "old-erp"},
+        "objects": [customers_object(**{"from": {"table": "customers"}})],
+    }
+    laptop = Laptop(world)
+
+    def brought(kind: str) -> dict[str, int]:
+        manifest = world.folder / "job.yaml"
+        manifest.write_text(json.dumps({"metadata": {"name": "live"}, "spec": world.spec}))
+        code, answer = laptop.answer("run", manifest.name, "--run", kind, "--connection", f"old-erp={legacy.uri}")
+        assert code == 0, answer
+        return shown(answer["counts"])
+
+    assert brought("Final") == {"read": 61, "loaded": 60, "quarantined": 1}
+    legacy.query("update customers set KHMC = '华升新名' where KHBM = 'K00007'")
+    legacy.query("delete from customers where KHBM = 'K00008'")
+    counts = {"read": 60, "updated": 1, "unchanged": 58, "quarantined": 1, "missing": 1}
+    assert brought("Delta") == counts
+    assert names(world)["K00007"] == "华升新名"
+    # The same command again says what came of it, and does nothing.
+    assert brought("Delta") == counts

@@ -45,9 +45,9 @@ def left_behind(world: World) -> dict[str, Any]:
     """Everything that the run leaves, apart from times and from the numbers that sequences give."""
     return {
         **world.target(),
-        "delivered": world.query(
-            "select object, target_key, source_digest, inserted from mig.delivered where replaced_by is null"
-            " order by 1, 2"
+        "known": world.query(
+            "select object, target_key, source_digest, inserted from mig.crosswalk"
+            " where replaced_by is null and source_digest is not null order by 1, 2"
         ),
         "undo": world.query(f"select object, target_key from mig.undo where run_id = '{world.run}' order by 1, 2"),
         "gone": world.query("select object, target_key, outcome from mig.gone order by 1, 2"),

@@ -34,7 +34,7 @@ def find_baseline(connection: Connection, spec: MigrationJobSpec, job: str) -> d
         raise Halt("BaselineMissing", f"no Final run of MigrationJob {job} is loaded in this database: load it first")
     run, plan, digest = found
     if "chain" not in plan:
-        text = f"run {run} was loaded by a version that kept no digests of its rows"
+        text = f"run {run} was loaded by an earlier version, or into PostgreSQL 13: its rows have no digests"
         raise Halt("BaselineMissing", f"{text}: nobody can tell what changed since")
     return {"run": run, "chain": plan["chain"], "certificateDigest": digest, "plan": plan}
 

@@ -17,7 +17,6 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 # A row's text must not depend on who asks for it.
 _FORM: Final = {
-    "DateStyle": "ISO, YMD",
     "TimeZone": "UTC",
     "bytea_output": "hex",
     "IntervalStyle": "postgres",

@@ -12,8 +12,8 @@ from decimal import Decimal
 from psycopg import sql
 
 from pilotage.api.v1alpha1.migrationjob import DeletePolicy, MigrationJobSpec
+from pilotage.migration.crosswalk import current, stored_digest
 from pilotage.migration.database import Connection, one_form, table_identifier
-from pilotage.migration.delivered import current, stored_digest
 from pilotage.migration.duplicates import key_text
 from pilotage.migration.errors import Rejected, Undecided
 from pilotage.migration.merge import same_key
@@ -45,19 +45,16 @@ def settle_gone(
         _decide(connection, run, plan, "deleted", sql.SQL("g.inserted"))
         _decide(connection, run, plan, "kept", sql.SQL("not g.inserted"), "was there before the first run")
         _require_certain(connection, run, plan, policy.max_deleted)
-        with one_form(connection):
-            _decide(
-                connection,
-                run,
-                plan,
-                "refused",
-                sql.SQL(
-                    "g.outcome = 'deleted' and not exists (select 1 from {} t where {} and {} = g.stored_digest)"
-                ).format(
-                    table_identifier(schema, plan.definition.to), same_key(plan, "t", "g"), stored_digest(plan, "t")
-                ),
-                "changed",
-            )
+        _decide(
+            connection,
+            run,
+            plan,
+            "refused",
+            sql.SQL(
+                "g.outcome = 'deleted' and not exists (select 1 from {} t where {} and {} = g.stored_digest)"
+            ).format(table_identifier(schema, plan.definition.to), same_key(plan, "t", "g"), stored_digest(plan, "t")),
+            "changed",
+        )
     # A row that stays may refer to others that would go.
     while sum(_keep_referred(connection, run, schema, plan, plans) for plan in plans.values()):
         pass
@@ -94,7 +91,7 @@ def _require_certain(connection: Connection, run: str, plan: ObjectPlan, most: s
         connection,
         sql.SQL(
             "select (select count(*) from mig.gone where run_id = %s and object = %s and outcome = 'deleted'),"
-            " (select count(*) from mig.delivered d where {})"
+            " (select count(*) from mig.crosswalk d where {})"
         ).format(current(plan)),
         (run, name),
     )

@@ -12,8 +12,8 @@ from typing import Final
 from psycopg import sql
 
 from pilotage.api.v1alpha1.migrationjob import DeletePolicy, ErrorBudget
-from pilotage.migration.database import Connection, one_form, table_identifier
-from pilotage.migration.delivered import current, source_digest, stored_digest
+from pilotage.migration.crosswalk import current, source_digest, stored_digest
+from pilotage.migration.database import Connection, table_identifier
 from pilotage.migration.duplicates import key_text
 from pilotage.migration.merge import assigned, key_match, typed, write
 from pilotage.migration.plan import ObjectPlan
@@ -30,7 +30,7 @@ _NOW: Final = sql.Identifier("pilotage_now")
 _BEFORE: Final = sql.Identifier("pilotage_before")
 _BUCKETS: Final = """
 select left(bucket, {width}) as bucket, count(*) as rows,
-       sum(('x' || left(replace(source_digest::text, '-', ''), 15))::bit(60)::bigint) as checksum
+       sum(source_digest) as checksum
   from {rows} where {within} group by 1
 """
 _DIFFERING: Final = """
@@ -62,7 +62,7 @@ def compare(connection: Connection, run: str, plan: ObjectPlan, policy: DeletePo
     connection.execute(
         sql.SQL(
             "create temporary view {before} as select d.target_key, md5(d.target_key::text) as bucket,"
-            " d.source_digest, d.stored_digest, d.inserted from mig.delivered d where {current}"
+            " d.source_digest, d.stored_digest, d.inserted from mig.crosswalk d where {current}"
         ).format(before=_BEFORE, current=current(plan))
     )
     within = _inside(differing_buckets(connection))
@@ -133,28 +133,27 @@ def bring_changed(connection: Connection, run: str, schema: str, plan: ObjectPla
     late = {one.column for one in plan.late}
     columns = [field.to for field in plan.definition.fields if field.to not in {*plan.definition.key, *late}]
     parts = {"staging": staging, "table": table, "same": key_match(plan, source="s", target="t")}
-    with one_form(connection):
-        moved = sql.SQL("not exists (select 1 from {table} t where {same} and {stored} = s._stored)").format(
-            **parts, stored=stored_digest(plan, "t")
-        )
-        if columns and not late:
-            # Whoever works with both systems enters the same change twice.
-            connection.execute(
-                sql.SQL(
-                    "update {staging} s set _outcome = 'kept' from {table} t where s._outcome = 'changed' and {same}"
-                    " and {moved} and row({there})::text = row({wanted})::text"
-                ).format(
-                    **parts,
-                    moved=moved,
-                    there=sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in columns),
-                    wanted=sql.SQL(", ").join(typed(plan, column, "s") for column in columns),
-                )
-            )
+    moved = sql.SQL("not exists (select 1 from {table} t where {same} and {stored} = s._stored)").format(
+        **parts, stored=stored_digest(plan, "t")
+    )
+    if columns and not late:
+        # Whoever works with both systems enters the same change twice.
         connection.execute(
-            sql.SQL("update {staging} s set _outcome = null where s._outcome = 'changed' and {moved}").format(
-                staging=staging, moved=moved
+            sql.SQL(
+                "update {staging} s set _outcome = 'kept' from {table} t where s._outcome = 'changed' and {same}"
+                " and {moved} and row({there}) is not distinct from row({wanted})"
+            ).format(
+                **parts,
+                moved=moved,
+                there=sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in columns),
+                wanted=sql.SQL(", ").join(typed(plan, column, "s") for column in columns),
             )
         )
+    connection.execute(
+        sql.SQL("update {staging} s set _outcome = null where s._outcome = 'changed' and {moved}").format(
+            staging=staging, moved=moved
+        )
+    )
     _refuse_moved(connection, run, plan, parts)
     assignments = assigned(plan, columns) if columns else None
     source = (

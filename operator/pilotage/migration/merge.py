@@ -80,14 +80,6 @@ def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan
         if statement := _update_statement(table, plan):
             write(connection, run, plan, budget, sql.SQL("_outcome = 'kept'"), statement)
     write(connection, run, plan, budget, sql.SQL("_outcome is null"), _insert_statement(table, plan))
-    connection.execute(
-        sql.SQL(
-            "insert into mig.crosswalk (run_id, object, src_offset, target_key, outcome)"
-            " select %s, %s, s._seq, {key}, {outcome} from {staging} s"
-            " where {outcome} not in ('quarantined', 'filtered')"
-        ).format(key=key_text(plan, "s"), outcome=outcome("s"), staging=staging),
-        (run, plan.definition.name),
-    )
 
 
 def _refuse_ambiguous(connection: Connection, run: str, plan: ObjectPlan, matches: sql.Composed) -> None:

@@ -43,6 +43,8 @@ DEFAULT_CHUNK_ROWS: Final = 25_000
 MAX_CHUNK_BYTES: Final = 4 << 20
 # States of a run whose staged rows are gone: it can only be left alone or planned anew.
 LEFT: Final = frozenset({"succeeded", "rolledback"})
+# PostgreSQL 14 has hash_record_extended.
+DIGESTING_VERSION: Final = 140_000
 READ_BYTES: Final = 1 << 20
 UNKNOWN_END: Final = 1 << 62
 PART_LEVEL: Final = 1
@@ -290,10 +292,17 @@ def make_plan(
             late, chain = tuple(order.late.get(found.name, ())), baseline["chain"] if baseline else None
             looked_at[found.name] = replace(planned, late=late, chain=chain), opened
         objects = [looked_at[name] for name in order.objects]
-        settings = {"job": job, "order": order.to_json(), "chain": baseline["chain"] if baseline else run}
+        settings = {"job": job, "order": order.to_json(), **_chain(connection, run, baseline)}
         return _write_plan(
             connection, spec, objects, settings, run=run, attempt=attempt, chunk_rows=chunk_rows, baseline=baseline
         )
+
+
+def _chain(connection: Connection, run: str, baseline: Mapping[str, Any] | None) -> dict[str, str]:
+    """The Final run that this one's rows go back to; nothing where the server cannot digest rows for a later Delta."""
+    if connection.info.server_version < DIGESTING_VERSION:
+        return {}
+    return {"chain": baseline["chain"] if baseline else run}
 
 
 @contextmanager
@@ -444,6 +453,6 @@ def _create_staging(connection: Connection, planned: ObjectPlan) -> None:
     connection.execute(
         sql.SQL(
             "create unlogged table {} (_seq bigint primary key, _chunk int not null, _line bigint not null,"
-            ' _raw bytea not null, _order text collate "C", _outcome text, _inserted boolean, _stored uuid, {})'
+            ' _raw bytea not null, _order text collate "C", _outcome text, _inserted boolean, _stored bigint, {})'
         ).format(table, sql.SQL(", ").join(columns))
     )

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from psycopg import sql
 
 from pilotage.api.v1alpha1.migrationjob import FieldMapping
+from pilotage.migration.crosswalk import current
 from pilotage.migration.database import Connection, table_identifier
-from pilotage.migration.delivered import current
 from pilotage.migration.merge import key_match, outcome, same_key
 from pilotage.migration.plan import ObjectPlan
 from pilotage.migration.quarantine import put_away
@@ -43,7 +43,7 @@ def resolve(
     if reference.object:
         parent = plans[reference.object]
         found = _loaded_rows(schema, parent, reference.match, reference.use)
-        if there := delivered_rows(schema, parent, reference.match, reference.use):
+        if there := known_rows(schema, parent, reference.match, reference.use):
             found = sql.SQL("{} union all {}").format(found, there)
     else:
         found = sql.SQL("select t.{match}::text as given, t.{use}::text as used from {table} t").format(
@@ -87,7 +87,7 @@ def put_dangling_away(
     )
 
 
-def delivered_rows(schema: str, plan: ObjectPlan, match: str, use: str) -> sql.Composed | None:
+def known_rows(schema: str, plan: ObjectPlan, match: str, use: str) -> sql.Composed | None:
     """Of a Delta: rows that are there by an earlier run, whatever became of them in the source; None when a row cannot
     be told by `match`, which then is no column of the key that has the source's own value.
     """
@@ -95,7 +95,7 @@ def delivered_rows(schema: str, plan: ObjectPlan, match: str, use: str) -> sql.C
     if plan.chain is None or match not in plan.definition.key or match not in named:
         return None
     return sql.SQL(
-        "select d.target_key ->> {place} as given, t.{use}::text as used from mig.delivered d join {table} t on {same}"
+        "select d.target_key ->> {place} as given, t.{use}::text as used from mig.crosswalk d join {table} t on {same}"
         " where {current}"
     ).format(
         place=sql.Literal(plan.definition.key.index(match)),

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind, TargetChangedPolicy
-from pilotage.migration import baseline, deletion, delivered, delta, late, ledger, rehearsal, undo
+from pilotage.migration import baseline, crosswalk, deletion, delta, late, ledger, rehearsal, undo
 from pilotage.migration.budget import over_budget
 from pilotage.migration.certificate import write_certificate
 from pilotage.migration.checks import group_totals, run_checks
@@ -151,11 +151,11 @@ def _merge(
     if (found.plan.get("order") or {}).get("deferred"):
         connection.execute("set constraints all deferred")
     statements = _merge_until_sound(connection, run, spec, plans)
+    for plan in plans.values():
+        crosswalk.write_crosswalk(connection, found, schema, plan)
     if _undoable(spec):
         for plan in plans.values():
             undo.keep_digests(connection, run, schema, plan)
-    if spec.run.loads:
-        delivered.remember(connection, found, schema, plans.values())
     if spec.run is not RunKind.MOCK:
         # No rollback takes a sequence back.
         for plan in plans.values():
@@ -176,7 +176,7 @@ def _merge_until_sound(
     dangling: list[late.Dangling] = []
     while True:
         statements = _merge_objects(connection, run, spec, plans, early, dangling)
-        if found := late.fill(connection, run, spec.target.schema_, plans):
+        if found := late.fill(connection, spec.target.schema_, plans):
             dangling += found
             connection.execute("rollback to savepoint unmerged")
             continue

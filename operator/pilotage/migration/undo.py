@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from pilotage.api.v1alpha1.migrationjob import ConflictPolicy, MigrationJobSpec
-from pilotage.migration import baseline, delivered, ledger
+from pilotage.migration import baseline, crosswalk, ledger
 from pilotage.migration.database import Connection, one_form, table_identifier
 from pilotage.migration.duplicates import key_text
 from pilotage.migration.errors import Halt, Rejected
@@ -126,7 +126,7 @@ def roll_back(connection: Connection, run: str) -> Mapping[str, Any]:
                 connection.execute(
                     sql.SQL("delete from mig.{} where run_id = %s").format(sql.Identifier(table)), (run,)
                 )
-            delivered.forget(connection, run)
+            crosswalk.restore(connection, run)
             connection.execute(
                 "update mig.run set state = 'rolledback', reason = 'RolledBack', result = result || %s"
                 " where run_id = %s",
