@@ -45,6 +45,9 @@ def left_behind(world: World) -> dict[str, Any]:
     """Everything that the run leaves, apart from times and from the numbers that sequences give."""
     return {
         **world.target(),
+        "crosswalk": world.query(
+            "select run_id like 'delta%', object, target_key, outcome from mig.crosswalk order by 1, 2, 3"
+        ),
         "known": world.query(
             "select object, target_key, source_digest, inserted from mig.crosswalk"
             " where replaced_by is null and source_digest is not null order by 1, 2"
