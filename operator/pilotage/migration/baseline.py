@@ -65,13 +65,18 @@ def compared(baseline: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, 
     return {**kept, "mappingChanged": changed}
 
 
-def require_current(connection: Connection, found: ledger.RunRow) -> None:
-    """Hold the baseline still until the end of the transaction. Raises Undecided when a run was loaded or taken back
-    since this one was planned.
+def hold(connection: Connection, found: ledger.RunRow) -> None:
+    """Let no other run of the job be loaded, nor the baseline be taken back, until the end of the transaction.
+
+    Raises Undecided when either has happened since a Delta was planned.
     """
-    baseline = found.plan["baseline"]
-    job = str(found.plan["job"])
+    job = found.plan.get("job")
+    if not job:
+        return
     connection.execute("select pg_advisory_xact_lock(hashtext('pilotage.mig'), hashtext(%s))", (job,))
+    if found.kind is not RunKind.DELTA:
+        return
+    baseline = found.plan["baseline"]
     ledger.read_run(connection, baseline["run"], lock=True)
     latest = connection.execute(_LATEST, (job,)).fetchone()
     if latest is None or latest[0] != baseline["run"]:

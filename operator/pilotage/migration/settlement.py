@@ -141,8 +141,8 @@ def _merge(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What the user's own statements did, and the results of the checks."""
     run, schema = found.run, spec.target.schema_
-    if spec.run is RunKind.DELTA:
-        baseline.require_current(connection, found)
+    if spec.run.loads:
+        baseline.hold(connection, found)
     connection.execute("set local lock_timeout = '60s'")
     connection.execute("set local work_mem = '64MB'")
     for table in sorted({plan.definition.to for plan in plans.values()}):
@@ -204,7 +204,8 @@ def _require_accepted(connection: Connection, run: str, spec: MigrationJobSpec) 
     """Raises Rejected when people have changed rows that the Delta would write, unless that is to be quarantined."""
     found = _refusals(connection, run)
     if found and spec.delta.on_target_changed is TargetChangedPolicy.REFUSE:
-        rows = (f"{name}, {f'line {line}' if line else key}: {reason}" for _, name, _, line, key, reason in found)
+        # A row that is gone from the source has no line there, and its key is customers' data.
+        rows = (f"{name}{f', line {line}' if line else ''}: {reason}" for _, name, _, line, _, reason in found)
         first = "; ".join(itertools.islice(rows, MAX_REFUSALS_NAMED))
         more = f"; and {len(found) - MAX_REFUSALS_NAMED} more" if len(found) > MAX_REFUSALS_NAMED else ""
         raise Rejected(
