@@ -72,11 +72,11 @@ test-light: light-programs ## contract and integration tests on etcd, kube-apise
 test-attacks: light-programs ## attacks on the operator, on a real API server too
 	$(PYTHON) -m tests.attacks
 
-MINUTES ?= 12
+MINUTES ?= 10
 SEED ?= $(shell git rev-list --count HEAD)
 
 .PHONY: test-faults
-test-faults: light-programs ## single faults between operator and API server for MINUTES (12), sampled with SEED
+test-faults: light-programs ## single faults between operator and API server for MINUTES (10), sampled with SEED
 	$(PYTHON) -m tests.faults sweep --minutes $(MINUTES) --seed $(SEED)
 
 PAIRS ?= 500
@@ -107,6 +107,28 @@ test: ## everything, fast checks first
 	$(MAKE) --no-print-directory test-migration
 	$(MAKE) --no-print-directory test-faults
 	$(MAKE) --no-print-directory test-e2e
+
+LOCKS := operator engine
+SUPPLY_CHAIN := build/supply-chain
+
+$(SUPPLY_CHAIN)/.installed: pyproject.toml
+	@python3 -m venv $(SUPPLY_CHAIN) && $(SUPPLY_CHAIN)/bin/python -m pip install --quiet 'cyclonedx-bom>=7' 'pip-audit>=2.9' 'pip-tools>=7.5'
+	@touch $@
+
+.PHONY: lock
+lock: $(SUPPLY_CHAIN)/.installed ## name anew what the images hold, by version and digest
+	@for name in $(LOCKS); do \
+	    CUSTOM_COMPILE_COMMAND="make lock" $(SUPPLY_CHAIN)/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-annotate \
+	        --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --extra $$name \
+	        --output-file e2e/images/$$name/requirements.lock pyproject.toml; \
+	done
+
+.PHONY: audit
+audit: $(SUPPLY_CHAIN)/.installed ## bills of materials of the images, and their known holes (asks the Internet)
+	@for name in $(LOCKS); do \
+	    $(SUPPLY_CHAIN)/bin/cyclonedx-py requirements --output-reproducible -o $(SUPPLY_CHAIN)/$$name.cdx.json e2e/images/$$name/requirements.lock; \
+	    $(SUPPLY_CHAIN)/bin/pip-audit --strict --disable-pip --require-hashes -r e2e/images/$$name/requirements.lock; \
+	done
 
 .PHONY: bench
 bench: light-programs ## figures of speed and size; asserts nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,11 @@ class Child:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it, if it lives."""
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def stop(self, patience: float = PATIENCE) -> None:
         """SIGTERM and, after `patience` seconds, SIGKILL."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -97,6 +98,14 @@ class LightCluster:
     def kill_api_server(self) -> None:
         """SIGKILL the API server; the store and the controllers live on."""
         self._api_server.kill()
+
+    def freeze_store(self) -> None:
+        """SIGSTOP the store: it answers nothing, and its connections stay open."""
+        self._etcd.send(signal.SIGSTOP)
+
+    def thaw_store(self) -> None:
+        """SIGCONT the store."""
+        self._etcd.send(signal.SIGCONT)
 
     def restart_api_server(self) -> float:
         """Stop the API server if it runs and start it on the same port; returns seconds until it was ready."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 from e2e.cluster.places import REPOSITORY
 
@@ -16,12 +16,14 @@ class Recipe:
 
     packages: Debian packages that the Dockerfile installs where the base lacks them.
     wheels: pip requirements collected outside the build and installed without a network.
+    lock: the file that names these requirements instead, each by version and digest (`make lock`).
     sources: files and folders of the repository that the Dockerfile copies, under their own paths.
     """
 
     name: str
     packages: tuple[str, ...]
     wheels: tuple[str, ...] = ()
+    lock: Path | None = None
     sources: tuple[str, ...] = ()
     base: str = ""
 
@@ -35,10 +37,9 @@ class Recipe:
         return self.base or self.name
 
 
-def project_requirements(extra: str) -> tuple[str, ...]:
-    """What the project needs with that extra. The project itself is copied, so its changes collect no wheels."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    return (*project["dependencies"], *project["optional-dependencies"][extra])
+def lock_of(name: str) -> Path:
+    """What the project needs in that image. The project itself is copied, so its changes collect no wheels."""
+    return REPOSITORY / "e2e/images" / name / "requirements.lock"
 
 
 TRYTON_MODULES = (
@@ -74,14 +75,14 @@ RECIPES = (
     Recipe(
         "engine",
         PYTHON,
-        wheels=project_requirements("engine"),
+        lock=lock_of("engine"),
         sources=("operator/pilotage", "e2e/data"),
         base="python",
     ),
     Recipe(
         "operator",
         PYTHON,  # setpriv comes with util-linux, which every Debian has
-        wheels=project_requirements("operator"),
+        lock=lock_of("operator"),
         sources=("operator/pilotage", "build/bin/helm"),
         base="python",
     ),

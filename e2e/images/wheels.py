@@ -16,12 +16,19 @@ IMAGE_PYTHON = (3, 11)
 
 
 def wheels_digest(recipe: Recipe) -> str:
-    return hashlib.sha256("\n".join(recipe.wheels).encode()).hexdigest()
+    return hashlib.sha256("\n".join(_requirements(recipe)).encode()).hexdigest()
+
+
+def _requirements(recipe: Recipe) -> list[str]:
+    return [*recipe.wheels, *([recipe.lock.read_text()] if recipe.lock else [])]
 
 
 def collect_wheels(recipe: Recipe) -> Path | None:
-    """A folder with the recipe's wheels and all they need, or None; collected once for each set of inputs."""
-    if not recipe.wheels:
+    """A folder with the recipe's wheels and all they need, or None; collected once for each set of inputs.
+
+    Of a lock nothing is taken that is not the very file it names.
+    """
+    if not _requirements(recipe):
         return None
     if sys.version_info[:2] != IMAGE_PYTHON:
         wanted = ".".join(map(str, IMAGE_PYTHON))
@@ -35,6 +42,7 @@ def collect_wheels(recipe: Recipe) -> Path | None:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.whl"):
         old.unlink()
-    run([sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(folder), *recipe.wheels])
+    locked = ["--require-hashes", "--requirement", str(recipe.lock)] if recipe.lock else []
+    run([sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(folder), *recipe.wheels, *locked])
     stamp.write_text(inputs)
     return folder

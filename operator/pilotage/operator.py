@@ -110,7 +110,9 @@ class Operator:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.queue: WorkQueue[Key] = WorkQueue(observer=self.metrics.queue_observer("pilotage"))
+        self.queue: WorkQueue[Key] = WorkQueue(
+            observer=self.metrics.queue_observer("pilotage"), tenant=lambda key: key.namespace
+        )
         self.store = Store(dependents)
         self.stopping = asyncio.Event()
         self.failed = False

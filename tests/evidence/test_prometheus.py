@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.request
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 
@@ -12,6 +14,7 @@ from e2e.prometheus import Prometheus
 from pilotage.api.v1alpha1.acceptancecheck import PrometheusSource, Target
 from pilotage.evidence.endpoints import Endpoints
 from pilotage.evidence.prometheus import PrometheusEvidence
+from pilotage.evidence.promql import confined
 from pilotage.kube.resources import ACCEPTANCE_CHECKS, IMPLEMENTATIONS
 from pilotage.kube.store import Key, Store
 from pilotage.plan.acceptance_sample import Outcome
@@ -42,6 +45,8 @@ def prometheus(tmp_path_factory, began):
         'orders_total{code="500"}': [(moment, str(n // 40)) for n, moment in enumerate(moments)],
         "latency_seconds": [(m, "3.5" if began - 300 <= m < began - 280 else "0.4") for m in moments],
         "with_a_hole": [(moment, "1") for moment in moments if not hole[0] < moment < hole[1]],
+        'stock{namespace="huasheng"}': [(moment, "7") for moment in moments],
+        'stock{namespace="other"}': [(moment, "1000") for moment in moments],
         "idle_total": [(moment, "0") for moment in moments],
     }
     server = Prometheus(tmp_path_factory.mktemp("prometheus"), past)
@@ -49,12 +54,41 @@ def prometheus(tmp_path_factory, began):
     server.stop()
 
 
-async def ask(prometheus, began, query, *, target=None, after=0, **source):
-    declared = [{"name": "main", "url": prometheus.url, "namespaces": ["huasheng"]}]
+async def ask(prometheus, began, query, *, target=None, after=0, label="", **source):
+    declared = [{"name": "main", "url": prometheus.url, "namespaces": ["huasheng"], "tenantLabel": label}]
     wanted = PrometheusSource.model_validate({"endpoint": "main", "query": query, **source})
     now = datetime.fromtimestamp(began + after, tz=UTC)
     evidence = PrometheusEvidence(Endpoints(json.dumps(declared)))
     return await evidence.measure("huasheng", wanted, Target.model_validate(target or {"atLeast": "1"}), now)
+
+
+IN = 'namespace="huasheng"'
+QUERIES = [
+    f"sum(rate(a{{{IN}}}[5m])) / sum(rate(b{{{IN}}}[5m]))",
+    f"(a{{{IN}}} + b{{{IN}}}) * c{{{IN}}} - -d{{{IN}}} ^ 2 ^ 0.5 % 3",
+    f"a{{{IN}}} * (b{{{IN}}} + c{{{IN}}}) / (d{{{IN}}} - (e{{{IN}}} - f{{{IN}}}))",
+    f"a{{{IN}}} and b{{{IN}}} or c{{{IN}}} unless d{{{IN}}}",
+    f"a{{{IN}}} and (b{{{IN}}} or c{{{IN}}})",
+    f"a{{{IN}}} > bool 1e-3",
+    f"histogram_quantile(0.95, sum by (le) (rate(a{{{IN}}}[10m] offset 1d)))",
+    f"a{{{IN}}} / on (job) group_left (version) b{{{IN}}}",
+    f"a{{{IN}}} / ignoring (code) group_right () b{{{IN}}}",
+    f"sum without (pod, code) (a{{{IN}}})",
+    f"max_over_time((a{{{IN}}} + 1)[1h:5m])",
+    f"max_over_time(a{{{IN}}}[1h:] @ 1609746000)",
+    f"a{{{IN}}} @ end() offset -5m",
+    f'a{{{IN}, path=~"/api/\\\\d+", x!="1", y!~"é.*\\n"}}',
+    f'{{__name__=~"a|b", {IN}}}',
+    f'topk(3, a{{{IN}}}) and absent(b{{{IN}}}) or quantile(0.9, c{{{IN}}}) or count_values("v", d{{{IN}}})',
+    f'clamp_max(a{{{IN}}}, Inf) or vector(NaN) or label_replace(a{{{IN}}}, "x", "$1", "y", "(.*)")',
+]
+
+
+def understood(prometheus, query):
+    """The query as Prometheus itself would write it."""
+    asked = urllib.request.Request(f"{prometheus.url}/api/v1/format_query", data=urlencode({"query": query}).encode())
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        return json.load(answer)["data"]
 
 
 SUCCESS = 'sum(rate(orders_total{code="200"}[10m])) / sum(rate(orders_total[10m]))'
@@ -64,6 +98,17 @@ async def test_a_ratio_of_rates_is_one_number(prometheus, began):
     sample = await ask(prometheus, began, SUCCESS)
     assert sample.outcome is Outcome.VALUE
     assert 0.999 < float(sample.value) < 1
+
+
+async def test_of_a_shared_prometheus_only_the_own_namespace_is_read(prometheus, began):
+    confined = await ask(prometheus, began, 'sum(stock{namespace="huasheng"})', label="namespace")
+    assert confined.value == "7"
+    assert "must hold" in (await ask(prometheus, began, "sum(stock)", label="namespace")).message
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_what_is_asked_means_what_was_written(prometheus, query):
+    assert understood(prometheus, confined(query, "namespace", "huasheng")) == understood(prometheus, query)
 
 
 async def test_two_series_are_refused(prometheus, began):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from e2e.cluster.places import BUILD
 from tests.faults.ground import Ground
-from tests.faults.plan import read_plan
+from tests.faults.plan import Fault, read_plan
 from tests.faults.sweep import LANES, learn, report, run_plan, say, sweep
 from tests.faults.table import write_table
 from tests.faults.workloads import WORKLOADS
@@ -31,7 +31,7 @@ async def sweep_all(arguments: argparse.Namespace) -> int:
     async with Ground() as ground:
         found = await sweep(
             ground, arguments.workloads, seed=arguments.seed, minutes=arguments.minutes, failures=FAILURES,
-            lanes=arguments.lanes, in_pairs=arguments.pairs,
+            lanes=arguments.lanes, in_pairs=arguments.pairs, faults=arguments.faults,
         )  # fmt: skip
     for fault, counts in found.table():
         say(f"{fault:22s} " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())))
@@ -54,6 +54,7 @@ def main() -> int:
     many.add_argument("--seed", type=int, default=1, help="chooses the order")
     many.add_argument("--lanes", type=int, default=LANES, help="plans at once")
     many.add_argument("--workloads", nargs="+", choices=sorted(WORKLOADS), default=list(WORKLOADS))
+    many.add_argument("--faults", nargs="+", type=Fault, choices=list(Fault), default=list(Fault))
     many.add_argument("--pairs", type=int, default=0, help="run so many pairs of faults instead of single ones")
     many.add_argument("--document", type=Path, help="write the result into this page's table")
     many.set_defaults(go=sweep_all)

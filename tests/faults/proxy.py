@@ -28,6 +28,8 @@ SCOPED = {
 LARGEST = 64 * 1024 * 1024
 # In the API server's own words: Helm and the operator tell passing trouble from lasting trouble by them.
 STATUS_TEXTS = {
+    401: ("Unauthorized", "Unauthorized"),
+    403: ("Forbidden", "forbidden: the fault plan says so"),
     409: ("Conflict", "Operation cannot be fulfilled: the object has been modified; please apply your changes again"),
     410: ("Expired", "too old resource version"),
     429: ("TooManyRequests", "Too many requests, please try again later."),
@@ -35,7 +37,16 @@ STATUS_TEXTS = {
     503: ("ServiceUnavailable", "the server is currently unable to handle the request"),
     504: ("Timeout", "Timeout: request did not complete within the allotted timeout"),
 }
-ANSWERS = {Fault.CONFLICT: 409, Fault.TOO_MANY: 429, Fault.SERVER_ERROR: 500, Fault.OUTAGE: 503}
+ANSWERS = {
+    Fault.UNAUTHORIZED: 401,
+    Fault.FORBIDDEN: 403,
+    Fault.CONFLICT: 409,
+    Fault.TOO_MANY: 429,
+    Fault.SERVER_ERROR: 500,
+    Fault.OUTAGE: 503,
+}
+# What something between the operator and the API server may say in its place.
+PAGE = "<html><body>Please sign in</body></html>"
 
 
 @dataclass(frozen=True)
@@ -61,11 +72,18 @@ class FaultProxy:
 
     `leaks` names the requests that carried a canary, and its form. `expired` counts the watches that the server
     itself told of 410. `reopened` are the strikes after which a stream of their kind was opened.
-    kill: ends the operator's process at once, with SIGKILL. kill_helm: its helm processes alone.
+    kill: ends the operator's process at once, with SIGKILL. kill_helm: its helm processes alone. terminate: asks the
+    operator to end, with SIGTERM.
     """
 
     def __init__(
-        self, upstream: Upstream, namespace: str, *, kill: Callable[[], None], kill_helm: Callable[[], None]
+        self,
+        upstream: Upstream,
+        namespace: str,
+        *,
+        kill: Callable[[], None],
+        kill_helm: Callable[[], None],
+        terminate: Callable[[], None],
     ) -> None:
         self.trace: list[Traced] = []
         self.events: list[Trigger] = []
@@ -73,7 +91,8 @@ class FaultProxy:
         self.fired: dict[Plan, float] = {}
         self.expired = 0
         self.reopened: set[Plan] = set()
-        self._upstream, self._namespace, self._kill, self._kill_helm = upstream, namespace, kill, kill_helm
+        self._upstream, self._namespace = upstream, namespace
+        self._kill, self._kill_helm, self._terminate = kill, kill_helm, terminate
         self._plan: Plan | None = None
         self._armed_at: float | None = None
         self._seen: Counter[Plan] = Counter()
@@ -122,11 +141,8 @@ class FaultProxy:
             return await self._watch(incoming, request, query)
         struck = self._strike(request)
         fault = struck.fault if struck else None
-        if fault is Fault.KILL_BEFORE:
-            self._kill()
-            return self._no_answer(incoming, request, begun)
-        if struck and fault in ANSWERS:
-            return self._answer(request, ANSWERS[fault], begun, struck.seconds)
+        if struck and (instead := await self._strike_request(incoming, request, begun, struck)) is not None:
+            return instead
         listed = request.verb == "list" and request.resource in SCOPED and not request.metadata_only
         if listed and request.resource in self._stale:
             self._stale.discard(request.resource)
@@ -138,12 +154,28 @@ class FaultProxy:
             headers=passed_on(incoming.headers), data=body or None, allow_redirects=False,
         ) as answer:  # fmt: skip
             content, headers = await answer.read(), passed_on(answer.headers)
-        if fault is not None:
+        if fault is not None and fault is not Fault.TERMINATE:
             return self._strike_answer(incoming, request, begun, fault, answer.status)
         if listed:
             self._first_lists.setdefault(request.resource, (content, headers))
-        self._note(request, answer.status, begun)
+        self._note(request, answer.status, begun, struck=fault is not None)
         return web.Response(status=answer.status, body=content, headers=headers)
+
+    async def _strike_request(
+        self, incoming: web.Request, request: Request, begun: float, struck: Plan
+    ) -> web.Response | None:
+        """What is answered in the server's place, which never hears of it; None: the server is asked."""
+        if struck.fault in ANSWERS:
+            return self._answer(request, ANSWERS[struck.fault], begun, struck.seconds)
+        if struck.fault is Fault.KILL_BEFORE:
+            self._kill()
+            return self._no_answer(incoming, request, begun)
+        if struck.fault is Fault.HANG:
+            await _left(incoming)
+            return self._no_answer(incoming, request, begun)
+        if struck.fault is Fault.TERMINATE:
+            self._terminate()
+        return None
 
     def _strike_answer(
         self, incoming: web.Request, request: Request, begun: float, fault: Fault, code: int
@@ -151,6 +183,9 @@ class FaultProxy:
         """The server has done what it was asked for; nobody is told."""
         if fault is Fault.TIMEOUT_AFTER_COMMIT:
             return self._answer(request, 504, begun)
+        if fault is Fault.GARBAGE:
+            self._note(request, code, begun, struck=True)
+            return web.Response(text=PAGE, content_type="text/html")
         if fault is Fault.KILL_HELM:
             self._kill_helm()
         elif fault is not Fault.LOST_RESPONSE:

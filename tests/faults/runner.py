@@ -75,7 +75,13 @@ async def run(ground: Ground, workload: Workload, plan: Plan | None = None, pati
     settings = FAST_SWEEP if any(strike.fault in NEEDS_THE_SWEEP for strike in strikes) else None
     supervisor = Supervisor(ground.nursery, namespace, directory, settings)
     upstream = Upstream(ground.upstream.url, ground.upstream.session)
-    proxy = FaultProxy(upstream, namespace, kill=supervisor.kill, kill_helm=supervisor.kill_helm)
+    proxy = FaultProxy(
+        upstream,
+        namespace,
+        kill=supervisor.kill,
+        kill_helm=supervisor.kill_helm,
+        terminate=supervisor.terminate,
+    )
     url = await proxy.start()
     try:
         await workload.prepare(customer)

@@ -15,6 +15,7 @@ from e2e.cluster.places import BINARIES
 from tests.faults.nursery import Nursery, Offspring
 
 PAUSE = 0.2
+GRACE = 30.0
 HELM = BINARIES / "helm"
 
 
@@ -34,6 +35,7 @@ class Supervisor:
         self._settings = settings or {}
         self._process: Offspring | None = None
         self._planned = False
+        self._asked = False
         self._stopping = False
 
     async def start(self, url: str) -> None:
@@ -50,6 +52,14 @@ class Supervisor:
             self._planned = True
             self.kills += 1
             self._process.kill()
+
+    def terminate(self) -> None:
+        """SIGTERM: it is to end by itself, in good order, within the time that a kubelet gives it."""
+        if self._process and not self._process.ended.done() and not self._planned:
+            self._planned = self._asked = True
+            self.kills += 1
+            self._signal(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(GRACE, self._process.kill)
 
     def freeze(self) -> None:
         """SIGSTOP: it stands still, and its connections stay open."""
@@ -114,12 +124,12 @@ class Supervisor:
             code = await self._process.ended
             if self._stopping:
                 return
-            if not self._planned:
+            if not self._planned or (self._asked and code != 0):
                 self.surprises.append(code)
             await asyncio.sleep(PAUSE)
             if self._stopping:
                 return
-            self._process, self._planned = await self._spawn(), False
+            self._process, self._planned, self._asked = await self._spawn(), False, False
             if self._stopping:
                 self._process.kill()
 

@@ -21,7 +21,7 @@ from tests.faults.workloads import WORKLOADS
 
 LANES = 6
 LIVENESS = 45.0
-SLOW = {Fault.BLACK_HOLE: 45.0, Fault.EVENT_DROPPED: 15.0}
+SLOW = {Fault.BLACK_HOLE: 45.0, Fault.HANG: 40.0, Fault.TERMINATE: 30.0, Fault.EVENT_DROPPED: 15.0}
 OUTAGE = 20.0
 HELM_PAUSE = 20.0  # an action of helm that is struck once more has waited for 15 s before
 # Of these many alike, a few stand for the rest.
@@ -35,7 +35,9 @@ ON_WRITES = (
     Fault.SERVER_ERROR,
     Fault.TIMEOUT_AFTER_COMMIT,
     Fault.STALE_LIST,
+    Fault.TERMINATE,
 )
+ON_OWN_WRITES = (Fault.HANG, Fault.GARBAGE, Fault.UNAUTHORIZED, Fault.FORBIDDEN)
 ON_READS = (Fault.LOST_RESPONSE, Fault.TOO_MANY, Fault.SERVER_ERROR)
 
 
@@ -98,8 +100,11 @@ def plans_for(name: str, reference: Reference) -> list[Plan]:
             here = Trigger(trigger.verb, trigger.resource, pattern(trigger.name), nth)
             for fault in ON_WRITES if is_write else ON_READS:
                 plans.append(Plan(name, fault, here))
+            own = trigger.resource in OWN_WRITES or trigger.name == OWN_SECRET
+            if is_write and own:
+                plans += [Plan(name, fault, here) for fault in ON_OWN_WRITES]
             if is_write:
-                times = 5 if trigger.resource in OWN_WRITES or trigger.name == OWN_SECRET else 2
+                times = 5 if own else 2
                 plans.append(Plan(name, Fault.CONFLICT, here, times=times))
                 plans.append(Plan(name, Fault.SERVER_ERROR, here, times=times))
                 plans.append(Plan(name, Fault.OUTAGE, here, seconds=OUTAGE))
@@ -186,6 +191,7 @@ async def sweep(
     failures: Path,
     lanes: int = LANES,
     in_pairs: int = 0,
+    faults: Sequence[Fault] = tuple(Fault),
 ) -> Sweep:
     """Run the plans in an order that the seed chooses until the minutes are over; None: until all have run.
 
@@ -194,7 +200,7 @@ async def sweep(
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     references = await learn(ground, names)
-    plans = [plan for name in names for plan in plans_for(name, references[name])]
+    plans = [plan for name in names for plan in plans_for(name, references[name]) if plan.fault in faults]
     waiting = deque(pairs(plans, seed, in_pairs)) if in_pairs else in_turn(plans, seed)
     found = Sweep(planned=len(waiting))
 

@@ -106,6 +106,7 @@ async def rig() -> AsyncIterator[Rig]:
             "shop",
             kill=lambda: found.kills.append("operator"),
             kill_helm=lambda: found.kills.append("helm"),
+            terminate=lambda: found.kills.append("politely"),
         )
         found.url = await found.proxy.start()
         yield found
@@ -153,6 +154,35 @@ async def test_a_refusal_is_the_proxys_own_but_a_timeout_comes_after_the_deed(ri
     await rig.arm(fault)
     assert await rig.create("one") == code
     assert len(rig.server.reached) == reached
+
+
+async def test_whoever_is_asked_to_end_still_gets_the_answer(rig):
+    await rig.arm(Fault.TERMINATE)
+    assert await rig.create("one") == 201
+    assert (rig.kills, len(rig.server.reached)) == (["politely"], 1)
+
+
+async def test_what_hangs_is_never_done_and_ends_when_the_asker_leaves(rig):
+    proxy = await rig.arm(Fault.HANG)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await rig.create("one")
+    assert rig.server.reached == []
+    assert bool(proxy.fired)
+    assert await rig.create("two") == 201
+
+
+async def test_a_page_in_place_of_the_answer_comes_after_the_deed(rig):
+    await rig.arm(Fault.GARBAGE)
+    assert await rig.create("one") == 200
+    assert len(rig.server.reached) == 1
+
+
+@pytest.mark.parametrize(("fault", "code"), [(Fault.UNAUTHORIZED, 401), (Fault.FORBIDDEN, 403)])
+async def test_a_refusal_of_rights_comes_before_the_deed(rig, fault, code):
+    await rig.arm(fault)
+    assert await rig.create("one") == code
+    assert rig.server.reached == []
 
 
 async def test_an_outage_refuses_everything_for_a_while_and_cuts_the_streams(rig):

@@ -40,7 +40,13 @@ class Replica:
         }
         self.supervisor = Supervisor(nursery, namespace, directory, settings)
         upstream = Upstream(ground.upstream.url, ground.upstream.session)
-        self.proxy = FaultProxy(upstream, namespace, kill=self.supervisor.kill, kill_helm=self.supervisor.kill_helm)
+        self.proxy = FaultProxy(
+            upstream,
+            namespace,
+            kill=self.supervisor.kill,
+            kill_helm=self.supervisor.kill_helm,
+            terminate=self.supervisor.terminate,
+        )
         self._url = ""
         self.set_clock(0)
 

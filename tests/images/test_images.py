@@ -9,7 +9,7 @@ import pytest
 from e2e.cluster.errors import Refusal
 from e2e.images import build, wheels
 from e2e.images.__main__ import main
-from e2e.images.recipes import RECIPES, Recipe, project_requirements, recipes_named
+from e2e.images.recipes import RECIPES, Recipe, recipes_named
 from e2e.images.tools import Tool
 
 
@@ -82,10 +82,24 @@ def test_compiled_python_is_no_input(recipe, tmp_path):
     assert build.inputs_digest(recipe) == before
 
 
-def test_a_change_of_the_project_collects_no_wheels():
-    (operator,) = recipes_named(["operator"])
-    assert operator.wheels == project_requirements("operator")
-    assert not any("pilotage" in requirement for requirement in operator.wheels)
+@pytest.mark.parametrize("name", ["operator", "engine"])
+def test_a_change_of_the_project_collects_no_wheels(name):
+    (recipe,) = recipes_named([name])
+    assert recipe.wheels == ()
+    assert "pilotage" not in recipe.lock.read_text().replace("pilotage[", "")
+
+
+def test_of_a_lock_nothing_is_taken_by_name_alone(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(wheels, "WHEELS", tmp_path)
+    monkeypatch.setattr(wheels, "run", asked.append)
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("kopf==1.0 --hash=sha256:00")
+    wheels.collect_wheels(Recipe("tool", (), lock=lock))
+    assert asked[0][-3:] == ["--require-hashes", "--requirement", str(lock)]
+    lock.write_text("kopf==1.1 --hash=sha256:11")
+    wheels.collect_wheels(Recipe("tool", (), lock=lock))
+    assert len(asked) == 2
 
 
 def test_another_python_than_the_images_is_refused(monkeypatch):
@@ -96,7 +110,7 @@ def test_another_python_than_the_images_is_refused(monkeypatch):
 
 def test_the_engine_holds_neither_kopf_nor_kubernetes():
     (engine,) = recipes_named(["engine"])
-    assert not any(requirement.startswith(("kopf", "kubernetes")) for requirement in engine.wheels)
+    assert not any(line.startswith(("kopf", "kubernetes")) for line in engine.lock.read_text().splitlines())
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)

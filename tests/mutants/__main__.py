@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+import venv
 from pathlib import Path
 
 from e2e.cluster.places import BUILD, REPOSITORY
@@ -30,13 +32,24 @@ def copy_tree(place: Path) -> None:
     (place / "build").symlink_to(BUILD)
 
 
-def outcome(mutant: Mutant, place: Path) -> str:
+def make_python(place: Path) -> Path:
+    """A Python with this one's packages that takes our own from the copy, also in a child that reads no environment."""
+    folder = place / ".venv"
+    venv.create(folder, symlinks=True)
+    python = folder / "bin" / "python"
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+    here = sysconfig.get_path("purelib")
+    (site / "mutants.pth").write_text(f"{place / 'operator'}\nimport site; site.addsitedir({here!r})\n")
+    return python
+
+
+def outcome(mutant: Mutant, place: Path, python: Path) -> str:
     """`killed` by a test that fails, or `survived`. Raises RuntimeError when the tests did not run at all."""
     file = place / "operator" / "pilotage" / mutant.file
     content = file.read_text()
     file.write_text(content.replace(mutant.old, mutant.new))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.killers]
-    environment = {**os.environ, "PYTHONPATH": str(place / "operator"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [str(python), "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.killers]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         ended = subprocess.run(
             command, cwd=place, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
@@ -75,11 +88,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="pilotage-mutants-") as folder:
         place = Path(folder)
         copy_tree(place)
+        python = make_python(place)
         for mutant in MUTANTS:
             if arguments.only and arguments.only not in mutant.name:
                 continue
             begun = time.monotonic()
-            outcomes[mutant.name] = outcome(mutant, place)
+            outcomes[mutant.name] = outcome(mutant, place, python)
             sys.stdout.write(f"{outcomes[mutant.name]:9s} {time.monotonic() - begun:6.1f} s  {mutant.name}\n")
             sys.stdout.flush()
     if arguments.document:

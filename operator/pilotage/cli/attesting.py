@@ -113,6 +113,7 @@ def _statement(session: Session, by: str, user: str, name: str | None, outcome: 
         },
         AttestationType.UAT: {"SUBJECT": name, "--outcome or --junit": outcome},
         AttestationType.BUSINESS_EVENT: {"SUBJECT": name, "--outcome": outcome},
+        AttestationType.CUTOVER_STEP: {"SUBJECT": name, "--module": arguments.module, "--outcome": outcome},
         AttestationType.DEFECT: {"SUBJECT": name, "--severity": arguments.severity, "--state": arguments.state},
     }[AttestationType(arguments.type)]
     if missing := [option for option, value in needed.items() if value is None]:
@@ -121,6 +122,7 @@ def _statement(session: Session, by: str, user: str, name: str | None, outcome: 
         "implementationRef": {"name": arguments.name},
         "type": arguments.type,
         "name": name,
+        "module": arguments.module,
         "role": arguments.role,
         "result": {key: value for key, value in result.items() if value is not None},
         "by": by,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
+from pilotage.api.v1alpha1.cutover import CutoverState
 from pilotage.api.v1alpha1.implementation import ImplementationSpec, ImplementationStatus, ModuleState
 from pilotage.api.v1alpha1.project import Contact, ContactRole, GateName, GateState, GateStatus
 from pilotage.api.v1alpha1.signoff import SignOffDecision
@@ -78,6 +79,15 @@ def failed_module(status: ImplementationStatus, name: str) -> GateStatus:
     module = next((found for found in status.modules if found.name == name), None)
     if module is None:
         raise Refusal(f"no module {name}; modules are {', '.join(found.name for found in status.modules)}")
+    if module.cutover is not None and module.cutover.state is CutoverState.RUNNING:
+        return GateStatus(
+            name=GateName.GO_LIVE_APPROVED,
+            module=name,
+            state=GateState.REJECTED,
+            since=module.since,
+            digest=module.desired_input,
+            message=f"{module.message}. Its cutover is aborted and taken back",
+        )
     if module.state is not ModuleState.FAILED:
         raise Refusal(f"module {name} is {module.state}, not Failed: change its version or values instead")
     if module.last_good is None or module.last_good.input_digest == module.desired_input:

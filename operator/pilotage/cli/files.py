@@ -9,6 +9,8 @@ from typing import Any, Final
 import pydantic
 import yaml
 
+from pilotage.api.structural import structural_schema
+from pilotage.api.unknown import unknown_fields
 from pilotage.api.v1alpha1.acceptancecheck import AcceptanceCheckSpec
 from pilotage.api.v1alpha1.implementation import ImplementationSpec
 from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec
@@ -49,10 +51,17 @@ def validate(body: Mapping[str, Any]) -> None:
     name = (body.get("metadata") or {}).get("name")
     if not isinstance(name, str):
         raise Refusal(f"{body['kind']}: metadata.name is missing")
+    model = MODELS[body["kind"]]
     try:
-        MODELS[body["kind"]].model_validate(body.get("spec"))
+        model.model_validate(body.get("spec"))
     except pydantic.ValidationError as error:
         raise Refusal(mistakes(f"{body['kind']} {name}", error)) from error
+    unknown = [
+        f"  {path}: there is no such field" + (f"; {meant} is one" if meant else "")
+        for path, meant in unknown_fields(structural_schema(model), body.get("spec"), "spec")
+    ]
+    if unknown:
+        raise Refusal("\n".join([f"{body['kind']} {name} would be refused:", *unknown]))
 
 
 def mistakes(subject: str, error: pydantic.ValidationError, root: str = "spec.") -> str:

@@ -217,6 +217,42 @@ REASONS: Final = {
             "无需人工处理；排队位置见 status.schedule，先后由 spec.priority 决定",
         ),
     ),
+    Reason.CUTOVER_INVALID: Entry(
+        ("the plan of the cutover names what is not there", "切换计划引用了不存在的对象或人员"),
+        ("an engineer mends the field that the message names", "工程师修正消息所指的字段"),
+    ),
+    Reason.CUTOVER_DOES_NOT_FIT: Entry(
+        ("the planned minutes are more than is left of the window", "切换计划时长超过窗口剩余时间"),
+        (
+            "nobody has to act if a window that is long enough comes; else make the window longer or the plan shorter",
+            "若之后有足够长的窗口则无需处理；否则延长窗口或缩短计划",
+        ),
+    ),
+    Reason.CUTOVER_NOT_REACHED: Entry(
+        ("the Final run waits for its step of the module's cutover", "正式迁移等待切换计划中的对应步骤"), NOBODY
+    ),
+    Reason.CUTOVER_RUNNING: Entry(
+        ("a step of the cutover is under way", "切换步骤正在执行"),
+        (
+            "who is named in status.nextActions does the step and confirms it",
+            "由 status.nextActions 所列人员执行并确认",
+        ),
+    ),
+    Reason.CUTOVER_STEP_FAILED: Entry(
+        ("a step failed that no machine takes back", "切换步骤失败，且不会自动回退"),
+        (
+            "its owner mends it and asks to try again, or the customer's lead orders the way back: pilotage rollback",
+            "步骤负责人处理后重试，或由客户负责人下令回退：pilotage rollback",
+        ),
+    ),
+    Reason.CUTOVER_ABORTING: Entry(("the cutover is being taken back", "切换正在回退"), NOBODY),
+    Reason.CUTOVER_ABORTED: Entry(
+        ("the cutover was aborted and taken back", "切换已中止并回退"),
+        (
+            "mend what the message names; then approve the go-live anew, or set the annotation pilotage.dev/retry-at",
+            "处理消息所指的问题，然后重新批准上线，或设置注解 pilotage.dev/retry-at",
+        ),
+    ),
     Reason.WINDOW_CLOSED: Entry(
         ("the module's window is shut", "当前不在上线窗口内"),
         (

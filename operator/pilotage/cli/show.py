@@ -14,6 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from pilotage.api.text import printable
+from pilotage.api.v1alpha1.cutover import CutoverState
 from pilotage.api.v1alpha1.implementation import ImplementationStatus, ModuleStatus, NextAction
 from pilotage.api.v1alpha1.project import GateStatus
 from pilotage.cli.words import Language
@@ -88,6 +89,8 @@ def tree(project: Project, now: datetime, say: Language) -> RenderableType:
     for wave in waves:
         members = [module for module in status.modules if module.wave == wave]
         root.add(Group(Text(say("wave", wave), style="bold"), _rows(_module(found, now) for found in members)))
+    if steps := [row for module in status.modules for row in _cutover(module, say)]:
+        root.add(Group(Text(say("cutover"), style="bold"), _rows(steps)))
     if project.migrations:
         rows = _rows(_migration(found, say) for found in project.migrations)
         root.add(Group(Text(say("migrations"), style="bold"), rows))
@@ -112,6 +115,17 @@ def _module(module: ModuleStatus, now: datetime) -> Sequence[RenderableType]:
     version = module.release.version if module.release else ""
     words = "" if module.state in LIVE_STATES else printable(module.message, 300)
     return module.name, state(module.state), printable(version, 30), age(module.since, now), words
+
+
+def _cutover(module: ModuleStatus, say: Language) -> Iterator[Sequence[RenderableType]]:
+    """The steps of a cutover that is not done, with the minutes that they take."""
+    record = module.cutover
+    if record is None or record.state is CutoverState.DONE:
+        return
+    for step in [*record.steps, *record.rollback]:
+        took = "" if step.actual_minutes is None else step.actual_minutes
+        minutes = say("minutes", took, step.planned_minutes)
+        yield module.name, step.name, state(step.state), minutes, printable(step.message, 200)
 
 
 def _migration(body: Mapping[str, Any], say: Language) -> Sequence[RenderableType]:

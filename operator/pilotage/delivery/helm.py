@@ -27,6 +27,7 @@ from pilotage.delivery.command import (
     error_of_refusal,
     last_words,
 )
+from pilotage.delivery.fair_slots import FairSlots
 from pilotage.delivery.process import child_environment, run
 from pilotage.delivery.records import decode_record, encode_record, parse_manifests, revision_of
 from pilotage.kube.client import ApiError, Cluster, NotFound, Unavailable
@@ -51,8 +52,8 @@ class HelmEngine:
         self._helm = helm
         self._scratch = scratch
         self._access = access
-        self._slots = asyncio.Semaphore(processes)
-        self._renderings = asyncio.Semaphore(processes)
+        self._slots = FairSlots(processes)
+        self._renderings = FairSlots(processes)
         self._acting: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._errors: dict[tuple[str, str, str, str], HelmError] = {}
         self._decoded: dict[str, tuple[str, Revision]] = {}
@@ -133,7 +134,7 @@ class HelmEngine:
     async def _carry_out(self, action: HelmAction) -> HelmError | None:
         if action.kind == "Uninstall":
             return await self._uninstall(action)
-        async with self._slots:
+        async with self._slots.hold(action.namespace):
             error = await self._run(action)
         if error is None:
             await self._remove_dropped(action)
@@ -142,7 +143,7 @@ class HelmEngine:
     async def _uninstall(self, action: HelmAction) -> HelmError | None:
         records = await self._records(action.namespace, action.release, action.account)
         if records and revision_of(records[-1], with_manifest=False).status != "uninstalled":
-            async with self._slots:
+            async with self._slots.hold(action.namespace):
                 error = await self._run(action)
             if error is not None:
                 return error
@@ -255,7 +256,7 @@ class HelmEngine:
             self._helm, "template", release, str(chart.path), "--namespace", namespace, "--values", "-",
             "--include-crds", "--no-hooks",
         ]  # fmt: skip
-        async with self._renderings:
+        async with self._renderings.hold(namespace):
             ended = await run(
                 command,
                 environment=child_environment(self._scratch),

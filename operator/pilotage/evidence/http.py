@@ -94,7 +94,7 @@ class HttpEvidence:
 
     async def _address(self, cluster: Cluster, namespace: str, source: HttpSource, account: str) -> URL:
         if source.endpoint is not None:
-            base = self._endpoints.find(source.endpoint, namespace)
+            base = self._endpoints.find(source.endpoint, namespace).url
             root = str(base).rstrip("/")
             # Joined as text: a path such as //host stays a path.
             url = URL(f"{root}{source.path}")

@@ -1,4 +1,4 @@
-"""Values from a Prometheus that an administrator declared. A query travels as a form field, as it is written."""
+"""Values from a Prometheus that an administrator declared. A query travels as a form field."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pilotage.api.v1alpha1.acceptancecheck import PrometheusSource, Target
 from pilotage.api.v1alpha1.common import parse_duration
 from pilotage.evidence.endpoints import Endpoints, EndpointUnknown
 from pilotage.evidence.http import MAX_BODY, TIME_LIMIT, open_session, read_body
+from pilotage.evidence.promql import QueryRefused, confined
 from pilotage.plan.acceptance_sample import Sample, worst_value
 from pilotage.plan.conditions import shorten
 
@@ -41,19 +42,21 @@ class PrometheusEvidence:
     async def measure(self, namespace: str, source: PrometheusSource, target: Target, now: datetime) -> Sample:
         """One sample: the query's value, or the worst one of its window."""
         try:
-            url = self._endpoints.find(source.endpoint, namespace)
+            endpoint = self._endpoints.find(source.endpoint, namespace)
+            label = endpoint.tenant_label
+            query = confined(source.query, label, namespace) if label else source.query
             if source.window is None:
-                return _instant(await self._ask(url, "query", {"query": source.query}))
+                return _instant(await self._ask(endpoint.url, "query", {"query": query}))
             window = parse_duration(source.window)
             step = max(SHORTEST_STEP, window / POINTS)
             form = {
-                "query": source.query,
+                "query": query,
                 "start": f"{(now - window + step).timestamp():.3f}",
                 "end": f"{now.timestamp():.3f}",
                 "step": f"{step.total_seconds():.3f}",
             }
-            return _range(await self._ask(url, "query_range", form), target, int(window / step))
-        except (EndpointUnknown, NotAnswered) as error:
+            return _range(await self._ask(endpoint.url, "query_range", form), target, int(window / step))
+        except (EndpointUnknown, NotAnswered, QueryRefused) as error:
             return Sample.error(shorten(str(error), MAX_SAID))
 
     async def _ask(self, url: URL, question: str, form: Mapping[str, str]) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import json
 import os
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -27,6 +27,7 @@ JSON: Final = "application/json"
 APPLY: Final = "application/apply-patch+yaml"
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
+Read = TypeVar("Read")
 ObserveRequest = Callable[[str, int], None]
 Query = list[tuple[str, str]]
 
@@ -186,8 +187,7 @@ class OfficialCluster:
         query = [("tailLines", str(tail_lines)), ("limitBytes", "65536")]
         query += [("container", container)] if container else []
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
-        data = await self._request("GET", path, query=query, acting_as=acting_as, accept="*/*")
-        return data.decode("utf-8", errors="backslashreplace")
+        return await self._request("GET", path, read=_text, query=query, acting_as=acting_as, accept="*/*")
 
     async def create_review(
         self, resource: Resource, body: Mapping[str, Any], *, acting_as: str | None = None
@@ -223,22 +223,21 @@ class OfficialCluster:
         await self._api.close()  # type: ignore[no-untyped-call]
 
     async def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        data = await self._request(method, path, **arguments)
-        document = json.loads(data)
-        return dict(document)
+        return await self._request(method, path, read=_document, **arguments)
 
     async def _request(
         self,
         method: str,
         path: str,
         *,
+        read: Callable[[bytes], Read],
         body: Mapping[str, Any] | None = None,
         query: Query | None = None,
         content_type: str = JSON,
         accept: str = JSON,
         acting_as: str | None = None,
         safe: bool | None = None,
-    ) -> bytes:
+    ) -> Read:
         if acting_as is not None and not acting_as:
             msg = "an empty user name would act as the operator itself"
             raise ValueError(msg)
@@ -248,7 +247,7 @@ class OfficialCluster:
         repeat = method in SAFE_TO_REPEAT if safe is None else safe
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._once(method, path, headers, body, query or [])
+                return read(await self._once(method, path, headers, body, query or []))
             except Unavailable as error:
                 if not repeat or attempt == ATTEMPTS:
                     raise
@@ -279,6 +278,21 @@ class OfficialCluster:
         failure = error_from(answer.status, _status_document(data))
         failure.retry_after = _retry_after(answer)
         raise failure
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", errors="backslashreplace")
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        said = ascii(data[:60].decode("utf-8", errors="replace"))
+        raise Unavailable(200, "NotJSON", f"answered {said}: does something between here and the API server answer?")
+    return document
 
 
 def _status_document(data: bytes) -> dict[str, Any]:

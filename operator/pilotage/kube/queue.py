@@ -1,10 +1,13 @@
-"""A coalescing work queue: a key is handed out once, never to two workers, and again when it became dirty meanwhile."""
+"""A coalescing work queue: a key is handed out once, never to two workers, and again when it became dirty meanwhile.
+
+Tenants take turns: however many keys one of them has waiting, another's next key waits for one of each at most.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -23,20 +26,28 @@ class QueueObserver(Protocol):
 
 
 class WorkQueue(Generic[K]):
-    """Keys that want to be looked at. All times are the event loop's, which is monotonic."""
+    """Keys that want to be looked at. All times are the event loop's, which is monotonic.
 
-    def __init__(self, observer: QueueObserver | None = None) -> None:
+    `tenant` says whose a key is; without it all are one tenant's.
+    """
+
+    def __init__(
+        self, observer: QueueObserver | None = None, tenant: Callable[[K], Hashable] = lambda _key: None
+    ) -> None:
         self._observer = observer
-        self._waiting: dict[K, float] = {}
+        self._tenant = tenant
+        # In the order of their turns. A tenant is there as long as one of its keys waits.
+        self._waiting: dict[Hashable, dict[K, float]] = {}
         self._active: dict[K, float] = {}
         self._dirty: dict[K, float] = {}
         self._failures: dict[K, int] = {}
         self._timers: dict[K, tuple[float, asyncio.TimerHandle]] = {}
         self._wakeup = asyncio.Event()
         self._closed = False
+        self._last_taken = 0.0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(len(keys) for keys in self._waiting.values())
 
     def add(self, key: K) -> None:
         """Want the key to be looked at now. One that is active is looked at again afterwards."""
@@ -46,8 +57,8 @@ class WorkQueue(Generic[K]):
         now = asyncio.get_running_loop().time()
         if key in self._active:
             self._dirty.setdefault(key, now)
-        elif key not in self._waiting:
-            self._waiting[key] = now
+        elif key not in (keys := self._waiting.setdefault(self._tenant(key), {})):
+            keys[key] = now
             self._wakeup.set()
             if self._observer:
                 self._observer.on_add()
@@ -81,7 +92,7 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     async def get(self) -> K | None:
-        """The key that waited longest, or None once the queue is shut down."""
+        """The key that waited longest of the tenant whose turn it is, or None once the queue is shut down."""
         while not self._waiting:
             if self._closed:
                 return None
@@ -89,9 +100,14 @@ class WorkQueue(Generic[K]):
             await self._wakeup.wait()
         if self._closed:
             return None
-        key = next(iter(self._waiting))
+        tenant, keys = next(iter(self._waiting.items()))
+        key = next(iter(keys))
         now = asyncio.get_running_loop().time()
-        waited = now - self._waiting.pop(key)
+        self._last_taken = now
+        waited = now - keys.pop(key)
+        del self._waiting[tenant]
+        if keys:
+            self._waiting[tenant] = keys
         self._active[key] = now
         if self._observer:
             self._observer.on_get(waited)
@@ -105,10 +121,13 @@ class WorkQueue(Generic[K]):
         if self._dirty.pop(key, None) is not None:
             self.add(key)
 
-    def oldest_waiting_seconds(self) -> float:
-        """How long the key at the head has been waiting for a worker; 0 when none waits."""
-        first = next(iter(self._waiting.values()), None)
-        return 0.0 if first is None else asyncio.get_running_loop().time() - first
+    def unattended_seconds(self) -> float:
+        """For how long a key has been waiting and no worker has taken any; 0 when none waits.
+
+        A long queue is not that: as long as workers take keys, it gets shorter.
+        """
+        first = min((next(iter(keys.values())) for keys in self._waiting.values()), default=None)
+        return 0.0 if first is None else asyncio.get_running_loop().time() - max(first, self._last_taken)
 
     def longest_active_seconds(self) -> float:
         """How long the longest running pass has been running; 0 when none runs."""

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from pilotage.observability.serving import serve
 
-OLDEST_WAITING: Final = 300.0
+LONGEST_UNATTENDED: Final = 300.0
 """Seconds. Longer than the first complete list may take (120 s) and than any pass whose requests all time out."""
 
 
@@ -19,8 +19,8 @@ LONGEST_PASS: Final = 900.0
 class WorkInProgress(Protocol):
     """What liveness asks of the work queue."""
 
-    def oldest_waiting_seconds(self) -> float:
-        """How long the key at the head has been waiting for a worker; 0 when none waits."""
+    def unattended_seconds(self) -> float:
+        """For how long a key has been waiting and no worker has taken any; 0 when none waits."""
         ...
 
     def longest_active_seconds(self) -> float:
@@ -48,9 +48,9 @@ class Liveness:
         """What is wrong, in a sentence; None when all is well."""
         if not self._watching:
             return None
-        waiting, active = self._queue.oldest_waiting_seconds(), self._queue.longest_active_seconds()
-        if waiting > OLDEST_WAITING:
-            return f"a key has been waiting for {waiting:.0f} s and no worker takes it"
+        waiting, active = self._queue.unattended_seconds(), self._queue.longest_active_seconds()
+        if waiting > LONGEST_UNATTENDED:
+            return f"keys have been waiting for {waiting:.0f} s and no worker takes any"
         if active > LONGEST_PASS:
             return f"one pass has been running for {active:.0f} s"
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pilotage.api.v1alpha1.acceptancecheck import (
@@ -20,19 +20,29 @@ from pilotage.plan.acceptance_days import days_kept
 from pilotage.plan.acceptance_sample import Sample
 from pilotage.plan.acceptance_schedule import MAX_MEASUREMENTS, CheckObservation, Track, begin_round, next_look
 from pilotage.plan.acceptance_track import advance
-from pilotage.plan.conditions import Progress, Standing, merge_conditions, shorten, standing_conditions
+from pilotage.plan.conditions import (
+    Progress,
+    Standing,
+    merge_conditions,
+    parse_timestamp,
+    shorten,
+    standing_conditions,
+)
 
 MAX_VERDICT: Final = 2048
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says of one module with one input. `ended_badly`: so until spec, input or retry-at change."""
+    """What a check says of one module with one input. `ended_badly`: so until spec, input or retry-at change. `since`:
+    when it began to measure.
+    """
 
     passed: bool
     phase: str
     message: str
     ended_badly: bool = False
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ def gate_verdict(check_manifest: Mapping[str, Any], module: str, input_digest: s
         phase=phase,
         message=track.get("message", ""),
         ended_badly=phase not in PASSING and bool(track.get("concluded")),
+        since=parse_timestamp(track["since"]) if track.get("since") else None,
     )
 
 

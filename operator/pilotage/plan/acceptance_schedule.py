@@ -17,6 +17,7 @@ from pilotage.api.v1alpha1.acceptancecheck import (
     ModuleCheckStatus,
 )
 from pilotage.api.v1alpha1.common import RETRY_AT, parse_duration
+from pilotage.api.v1alpha1.cutover import StepType
 from pilotage.api.v1alpha1.implementation import ModuleState
 from pilotage.plan.acceptance_clock import interval_of
 from pilotage.plan.acceptance_sample import Sample
@@ -128,15 +129,48 @@ def covered_modules(seen: CheckObservation) -> Sequence[str]:
 
 def _begin(seen: CheckObservation, name: str, known: ModuleCheckStatus | None, module: Mapping[str, Any]) -> Track:
     wanted = module.get("desiredInput") or ""
-    waiting = _not_measurable(seen.spec.gate, module)
+    step = _cutover_step(seen, name, module)
+    waiting = _not_measurable(seen.spec.gate, module) or (step.waiting if step else "")
     release = "" if waiting else module["release"]["name"]
-    if known is not None and known.subject and wanted in {"", known.subject}:
+    # What was measured before the step began, in an earlier attempt too, says nothing of what the step is to prove.
+    stale = step is not None and known is not None and step.is_after(known)
+    if known is not None and known.subject and wanted in {"", known.subject} and not stale:
         return Track(_resume(seen, known), release)
     carried = _carried(seen.spec, known)
     if waiting:
         kept = {"clock": carried.clock, "days": carried.days} if carried else {}
         return Track(ModuleCheckStatus(name=name, message=waiting, **kept), release)
     return Track(fresh_track(seen.spec, name, wanted, seen.now, carried), release)
+
+
+@dataclass(frozen=True)
+class _CutoverStep:
+    """The step of a cutover that the check is. `began`: since when it is under way; `waiting`: why it is not yet."""
+
+    began: str | None = None
+    waiting: str = ""
+
+    def is_after(self, known: ModuleCheckStatus) -> bool:
+        """Whether the step has not begun, or began after what is known was measured."""
+        if self.began is None or known.since is None:
+            return True
+        return parse_timestamp(known.since) < parse_timestamp(self.began)
+
+
+def _cutover_step(seen: CheckObservation, name: str, module: Mapping[str, Any]) -> _CutoverStep | None:
+    """The step of that module's cutover that the check is, if it is one; once the module was live none matters."""
+    modules = ((seen.implementation or {}).get("spec") or {}).get("modules") or []
+    cutovers = [found.get("cutover") or {} for found in modules if found["name"] == name]
+    mine = {"type": StepType.CHECK, "ref": seen.body["metadata"]["name"]}
+    planned = [step for cutover in cutovers for step in cutover.get("steps") or []]
+    names = [step["name"] for step in planned if mine.items() <= step.items()]
+    if not names or module.get("lastGood"):
+        return None
+    reported = {found["name"]: found for found in (module.get("cutover") or {}).get("steps") or []}
+    begun = [reported[one]["startedAt"] for one in names if (reported.get(one) or {}).get("startedAt")]
+    if not begun:
+        return _CutoverStep(waiting=f"measured in step {', '.join(names)} of the module's cutover")
+    return _CutoverStep(began=max(begun))
 
 
 def _carried(spec: AcceptanceCheckSpec, known: ModuleCheckStatus | None) -> ModuleCheckStatus | None:

@@ -20,6 +20,7 @@ from pilotage.api.v1alpha1.attestation import (
     Outcome,
 )
 from pilotage.api.v1alpha1.common import ConditionType
+from pilotage.api.v1alpha1.cutover import CutoverStep, RollbackStep, StepType
 from pilotage.api.v1alpha1.implementation import ImplementationSpec, NextAction
 from pilotage.api.v1alpha1.project import (
     Contact,
@@ -66,6 +67,7 @@ class Attested:
     outcomes: Mapping[str, Outcome | None] | None = None
     defects: DefectsStatus | None = None
     events: tuple[str, ...] = ()
+    confirmations: tuple[AttestationFacts, ...] = ()
     unheeded: tuple[UnheededAttestation, ...] = ()
 
 
@@ -92,6 +94,7 @@ def assess_attestations(spec: ImplementationSpec, facts: ImplementationFacts) ->
         outcomes={case: cases[case].spec.result.outcome if case in cases else None for case in wanted},
         defects=_defects(defects) if defects else None,
         events=tuple(sorted(e.spec.name for e in events if e.spec.name and e.spec.result.outcome is Outcome.PASSED)),
+        confirmations=tuple(found for found in heeded if found.spec.type is AttestationType.CUTOVER_STEP),
         unheeded=tuple(unheeded[-MAX_UNHEEDED:]),
     )
 
@@ -113,9 +116,22 @@ def objection(spec: ImplementationSpec, stated: AttestationSpec, contact: Contac
         return f"a business event of the customer is not attested by the vendor's {contact.role}"
     if stated.type is AttestationType.TRAINING and stated.role not in {r.role for r in spec.training.roles}:
         return f"{stated.role} is no role of spec.training.roles"
+    if stated.type is AttestationType.CUTOVER_STEP and (note := _no_step_of(spec, stated)):
+        return note
     if spec.profile is Profile.STRICT and trust is Trust.ASSERTED:
         return "Strict heeds what the contact recorded, or what somebody else recorded with evidence"
     return None
+
+
+def _no_step_of(spec: ImplementationSpec, stated: AttestationSpec) -> str | None:
+    """Why the person has no such step to confirm; None when they do."""
+    module = next((found for found in spec.modules if found.name == stated.module), None)
+    cutover = module.cutover if module else None
+    steps: list[CutoverStep | RollbackStep] = [*cutover.steps, *cutover.rollback] if cutover else []
+    owners = [step.owner or "" for step in steps if step.name == stated.name and step.type == StepType.CONFIRM]
+    if not owners:
+        return f"{stated.name} is no step of type Confirm in the cutover of module {stated.module}"
+    return None if stated.by in owners else f"step {stated.name} is confirmed by {', '.join(owners)}"
 
 
 def _training(role: TrainingRole, trainings: Sequence[AttestationFacts]) -> TrainingStatus:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pilotage.api.v1alpha1.attestation import AttestationSpec
 from pilotage.api.v1alpha1.implementation import AssessmentCheck
+from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.api.v1alpha1.project import Trust
 from pilotage.api.v1alpha1.signoff import SignOffSpec
 from pilotage.plan.acceptance import Verdict
@@ -55,10 +56,22 @@ class ModuleFacts:
 
 
 @dataclass(frozen=True)
+class StepJob:
+    """The Job of a cutover's step as it stands. `problem`: why it is not there, or is not ours."""
+
+    complete: bool = False
+    failed: bool = False
+    message: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class MigrationFacts:
     """A MigrationJob as it stands in the cluster, with the digests of its certificate and its rehearsal's.
 
-    `loaded`: a Final run of it has succeeded and was not taken back, whatever its spec asks for now.
+    `loaded`: a Final run or a Delta of it has succeeded and was not taken back, whatever its spec asks for now;
+    `loaded_run` is the id of the newest such run. `run`: how far its spec lets it go; `keeps_images`: what such a run
+    writes can be taken back.
     """
 
     name: str
@@ -72,6 +85,9 @@ class MigrationFacts:
     certificate: str = ""
     rehearsal: str = ""
     loaded: bool = False
+    loaded_run: str = ""
+    keeps_images: bool = False
+    run: RunKind = RunKind.FINAL
 
 
 Spec = TypeVar("Spec", SignOffSpec, AttestationSpec)
@@ -116,7 +132,9 @@ class ImplementationFacts:
 
     `policy_since`: since when admission proves who records a sign-off; None where it does not. `attested_since`: the
     same of attestations. `remembered`: how sure the ledger was of each, by uid, when it took it down. `competition`:
-    the other customers' projects, where the installation limits how many are cut over at once.
+    the other customers' projects, where the installation limits how many are cut over at once. `step_jobs`: the Jobs
+    of cutovers by name, as far as they are there; `job_templates`: what is wrong with the CronJobs that they are made
+    from, by name.
     """
 
     body: Mapping[str, Any]
@@ -134,5 +152,7 @@ class ImplementationFacts:
     attested_since: datetime | None = None
     remembered: Mapping[str, Trust] = field(default_factory=dict)
     competition: Competition | None = None
+    step_jobs: Mapping[str, StepJob] = field(default_factory=dict)
+    job_templates: Mapping[str, str] = field(default_factory=dict)
     removed_releases: tuple[ReleaseFacts, ...] = ()
     namespace_terminating: bool = False

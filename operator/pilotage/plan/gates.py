@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pilotage.api.v1alpha1.common import parse_duration
+from pilotage.api.v1alpha1.cutover import CutoverState
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, ImplementationSpec, ModuleState
 from pilotage.api.v1alpha1.project import (
     MAX_BLOCKER,
@@ -233,7 +234,8 @@ def _decide(project: Project, rule: Rule, wave: int | None, module: str | None, 
     waiting = tuple(name for name in members if _may_wait(project, rule, name))
     digest = _digest(project, rule, wave, module, members)
     blockers = [shorten(found, MAX_BLOCKER) for found in _blockers(project, rule, members, waiting, earlier)]
-    desk = _Desk.of(project, rule, (wave, module), digest, used=not waiting)
+    after = _last_abort(project, waiting) if rule.name is GateName.GO_LIVE_APPROVED else None
+    desk = _Desk.of(project, rule, (wave, module), digest, used=not waiting, after=after)
     waived = [found for found in blockers if found in desk.waived]
     left = [found for found in blockers if found not in desk.waived]
     state, message = _state(rule, desk, left, waived=bool(waived))
@@ -264,6 +266,13 @@ def _decide(project: Project, rule: Rule, wave: int | None, module: str | None, 
         moments.append(desk.completed + rule.valid_for)
     again = min((moment for moment in moments if moment > project.facts.now), default=None)
     return Gate(rule, status, members, waiting, again)
+
+
+def _last_abort(project: Project, waiting: Sequence[str]) -> datetime | None:
+    """When the newest cutover was aborted of those that wait: what was approved before has been used for it."""
+    records = [record for name in waiting if (record := project.histories[name].cutover)]
+    moments = [found.finished_at for found in records if found.state is CutoverState.ABORTED and found.finished_at]
+    return max(map(parse_timestamp, moments), default=None)
 
 
 def _may_wait(project: Project, rule: Rule, module: str) -> bool:
@@ -370,6 +379,13 @@ def _digest(project: Project, rule: Rule, wave: int | None, module: str | None, 
     for name in members:
         wanted = facts.modules[name].desired
         inputs[name] = wanted.input if wanted else reported.get(name, "")
+    cutovers = {
+        module.name: module.cutover.to_manifest()
+        for module in project.spec.modules
+        if module.cutover and module.name in members and not final
+    }
+    if cutovers:
+        content["cutovers"] = cutovers
     return canonical_digest(
         content
         | {
@@ -401,11 +417,19 @@ class _Desk:
     outdated: bool
     lapsed: bool
     spent: bool
+    aborted: bool
     moments: list[datetime]
 
     @classmethod
     def of(
-        cls, project: Project, rule: Rule, place: tuple[int | None, str | None], digest: str, *, used: bool
+        cls,
+        project: Project,
+        rule: Rule,
+        place: tuple[int | None, str | None],
+        digest: str,
+        *,
+        used: bool,
+        after: datetime | None = None,
     ) -> _Desk:
         about = [
             found
@@ -423,6 +447,8 @@ class _Desk:
             for found in heeded
             if found.spec.decision in APPROVALS and last[found.spec.by].spec.decision in APPROVALS
         ]
+        given = len(standing)
+        standing = [found for found in standing if after is None or found.at > after]
         signed, completed = _round(rule, [(found.at, role[found.spec.by]) for found in standing], used=used)
         spent = bool(completed and rule.valid_for and not used and completed + rule.valid_for <= project.facts.now)
         expiries = [_expiry(found) for found in current]
@@ -441,6 +467,7 @@ class _Desk:
             outdated=any(found.spec.decision in APPROVALS for found in about if found not in current),
             lapsed=any(found.spec.decision in APPROVALS and _over(found, project.facts.now) for found in current),
             spent=spent,
+            aborted=len(standing) < given,
             moments=[moment for moment in expiries if moment is not None],
         )
 
@@ -522,6 +549,8 @@ def _state(rule: Rule, desk: _Desk, left: Sequence[str], *, waived: bool) -> tup
     if desk.completed:
         return (GateState.WAIVED, "approved with waivers") if waived else (GateState.APPROVED, "approved")
     missing = ", ".join(role for role in rule.requires if role not in desk.signed)
+    if desk.aborted:
+        return GateState.EXPIRED, f"the cutover was aborted; it has to be approved again; missing: {missing}"
     if desk.spent:
         return GateState.EXPIRED, f"the approval was not used in time; it has to be given again; missing: {missing}"
     if desk.lapsed:
@@ -538,10 +567,10 @@ def describe(status: GateStatus) -> str:
     return f"{status.name} of module {status.module}" if status.module else str(status.name)
 
 
-def rollback_order(project: Project, module: str) -> str | None:
+def rollback_order(project: Project, module: str, since: datetime | None = None) -> str | None:
     """Who has ordered that the module goes back from the input that is wanted now; None when nobody whose word counts.
 
-    After users have worked with new data only the customer may give that up.
+    After users have worked with new data only the customer may give that up. An order from before `since` is done.
     """
     wanted = project.facts.modules[module].desired
     if wanted is None:
@@ -549,6 +578,8 @@ def rollback_order(project: Project, module: str) -> str | None:
     for found in reversed(project.facts.sign_offs):
         contact = project.contacts.get(found.spec.by)
         ordered = found.spec.decision is SignOffDecision.ROLL_BACK and found.spec.module == module
+        if since is not None and found.at < since:
+            return None
         if not ordered or contact is None or contact.role is not LEAD or not _binds(found, wanted.input):
             continue
         if project.spec.profile is not Profile.STRICT or trust_in(project.facts, found, contact) is not Trust.ASSERTED:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from pilotage.api.v1alpha1.common import FINALIZER, RECONCILE_AT, RETRY_AT, ConditionType
+from pilotage.api.v1alpha1.cutover import CutoverStatus
 from pilotage.api.v1alpha1.implementation import (
     Assessment,
     AssessmentCheck,
@@ -40,6 +41,8 @@ from pilotage.plan.conditions import (
     standing_conditions,
     timestamp,
 )
+from pilotage.plan.cutover_module import CUTOVER_REASONS, ModuleCutover, cut_over, cutover_actions, settled_history
+from pilotage.plan.cutover_steps import StepJobWanted
 from pilotage.plan.dag import assign_waves, find_cycle, spell_cycle
 from pilotage.plan.facts import CheckFacts, ImplementationFacts, Problem
 from pilotage.plan.gate_report import gate_actions, gate_conditions
@@ -81,6 +84,8 @@ from pilotage.plan.waves import Turn, take_turns
 from pilotage.plan.windows import Opening, WindowError, opening
 
 PREFLIGHT_AGAIN = timedelta(seconds=30)
+# What is mended outside of our kinds (an account, its rights, a chart, a Secret) tells nobody.
+PROBLEM_AGAIN = timedelta(seconds=30)
 IN_PROGRESS_AGAIN = timedelta(seconds=5)
 AT_ONCE = timedelta()
 
@@ -99,7 +104,8 @@ NEEDS_A_PERSON = frozenset(
 class Decision:
     """What one pass over an Implementation leads to. `finalizer` None leaves it as it is.
 
-    `claimed`: a cutover would begin, if the API server's own list of the other projects bears it out.
+    `claimed`: a cutover would begin, if the API server's own list of the other projects bears it out. `jobs` are those
+    that steps of cutovers are to be done by.
     """
 
     status: dict[str, Any] | None
@@ -107,6 +113,7 @@ class Decision:
     again: timedelta | None = None
     finalizer: bool | None = None
     claimed: bool = False
+    jobs: tuple[StepJobWanted, ...] = ()
 
 
 def decide(facts: ImplementationFacts) -> Decision:
@@ -131,6 +138,10 @@ def decide(facts: ImplementationFacts) -> Decision:
     scope = assess_scope(spec, facts.body["metadata"].get("uid", ""), checks)
     attested = assess_attestations(spec, facts)
     project = Project(spec, facts, waves, histories, scope, attested, openings, checks, previous.gates)
+    may_act = not spec.suspend and problem is None
+    cutovers = {module.name: cut_over(project, module, may_act=may_act) for module in spec.modules}
+    histories = {name: settled_history(history, cutovers[name]) for name, history in histories.items()}
+    project = replace(project, histories=histories)
     gates = decide_gates(project)
     environment = environment_gate(project)
     facts = replace(facts, assessment=judged_assessment(project, environment))
@@ -146,11 +157,12 @@ def decide(facts: ImplementationFacts) -> Decision:
             [
                 *closed_gates(gates, module.name, to_attest.get(module.name, ())),
                 *shut_window(openings[waves[module.name]], module, facts, histories[module.name]),
+                *cutovers[module.name].holds,
             ],
         )
         for module in spec.modules
     }
-    slot = _slot(facts, histories, views, [openings[wave] for wave in set(waves.values())])
+    slot = _slot(facts, histories, views, cutovers, [openings[wave] for wave in set(waves.values())])
     views = _queued(views, histories, slot, facts)
     turn = take_turns(
         spec.modules,
@@ -159,25 +171,50 @@ def decide(facts: ImplementationFacts) -> Decision:
         max_parallel=spec.rollout.max_parallel,
         max_in_hypercare=spec.rollout.max_modules_in_hypercare,
         hold=_hold(spec, facts, problem),
-        held_back={**changes_held(openings, waves, facts, histories), **_held_back(scope_hold, histories)},
+        held_back={
+            **changes_held(openings, waves, facts, histories),
+            **_held_back(scope_hold, histories),
+            **{name: hold for name, found in cutovers.items() if (hold := found.change_hold)},
+        },
     )
     removed = _removed(spec, facts, problem)
     standing = _standing(spec, facts, problem, turn)
     modules = [
-        _module_status(module, waves[module.name], before.get(module.name), facts, histories[module.name], turn)
+        _module_status(
+            module,
+            waves[module.name],
+            before.get(module.name),
+            facts,
+            histories[module.name],
+            turn,
+            cutovers[module.name].record,
+        )
         for module in spec.modules
     ]
     project = replace(project, facts=facts)
     status = _status(
-        project, problem, turn, standing, modules, scope_hold, gates, environment, to_attest, slot, previous
+        project, problem, turn, standing, modules, scope_hold, gates, environment, to_attest, slot, cutovers, previous
     )
     return Decision(
         status=status,
         actions=(*turn.actions, *removed),
-        again=_again(facts, turn, [*gates, *filter(None, [environment])], list(openings.values()), slot),
+        again=_again(
+            facts, turn, [*gates, *filter(None, [environment])], list(openings.values()), slot, cutovers.values()
+        ),
         claimed=slot.claimed,
-        finalizer=spec.deletion_policy is DeletionPolicy.UNINSTALL and not facts.namespace_terminating,
+        jobs=tuple(job for found in cutovers.values() for job in found.jobs),
+        finalizer=_finalizer(spec, facts),
     )
+
+
+def _finalizer(spec: ImplementationSpec, facts: ImplementationFacts) -> bool | None:
+    """Whether the finalizer is to be set or taken away; None: it is as it should be.
+
+    A pass that changes it reads everything anew first, so it is asked for only when it is wrong.
+    """
+    present = FINALIZER in (facts.body["metadata"].get("finalizers") or [])
+    wanted = spec.deletion_policy is DeletionPolicy.UNINSTALL
+    return None if present == wanted else wanted
 
 
 def _openings(
@@ -202,13 +239,14 @@ def _slot(
     facts: ImplementationFacts,
     histories: Mapping[str, ModuleHistory],
     views: Mapping[str, ModuleView],
+    cutovers: Mapping[str, ModuleCutover],
     openings: Sequence[Opening],
 ) -> Slot:
     """The project's turn among all customers. All modules of a project share it, and nothing that began is stopped."""
     begun = [
         name
         for name, history in histories.items()
-        if history.last_good is None and history.reached is ModuleState.CUTTING_OVER
+        if history.last_good is None and (history.reached is ModuleState.CUTTING_OVER or cutovers[name].active)
     ]
     shut = [found.changes_at for found in openings if found.is_open and found.changes_at]
     return take_slot(
@@ -374,6 +412,7 @@ def _module_status(
     facts: ImplementationFacts,
     history: ModuleHistory,
     turn: Turn,
+    cutover: CutoverStatus | None,
 ) -> ModuleStatus:
     view, module = turn.views[spec.name], facts.modules[spec.name]
     return ModuleStatus(
@@ -389,6 +428,7 @@ def _module_status(
         expects=expectations(spec, facts, history)[:128],
         release=release_status(module),
         last_good=last_good(view, module, history),
+        cutover=cutover,
     )
 
 
@@ -403,6 +443,7 @@ def _status(
     environment: Gate | None,
     to_attest: Mapping[str, Sequence[OpenItem]],
     slot: Slot,
+    cutovers: Mapping[str, ModuleCutover],
     previous: ImplementationStatus,
 ) -> dict[str, Any]:
     spec, facts, scope, attested = project.spec, project.facts, project.scope, project.attested
@@ -412,6 +453,7 @@ def _status(
     live = sum(view.state in LIVE_STATES for view in turn.views.values())
     asked = _asked_for(turn, to_attest)
     actions = [
+        *cutover_actions(spec, facts, cutovers),
         *_scope_actions(spec, scope),
         *gate_actions(gates, spec, facts),
         *attest_actions(spec, facts, asked),
@@ -501,12 +543,14 @@ def _next_actions(facts: ImplementationFacts, standing: Standing, turn: Turn) ->
     if standing.progress is Progress.SUSPENDED:
         return [NextAction(who="Engineer", what="resume the rollout", command=resume)]
     found = []
-    if standing.progress is Progress.STALLED:
+    if standing.progress is Progress.STALLED and standing.reason not in CUTOVER_REASONS:
         failed = any(view.state in BROKEN_STATES for view in turn.views.values())
         found.append(NextAction(who="Engineer", what=standing.message, command=retry if failed else None))
     for module, view in turn.views.items():
         if view.reason == Reason.ROLLBACK_NEEDS_PERSON:
             found.append(_order_rollback(facts, module))
+            continue
+        if view.reason in CUTOVER_REASONS:
             continue
         text = f"module {module}: {view.message}"
         if (view.stuck or view.reason in NEEDS_A_PERSON) and text != standing.message:
@@ -524,7 +568,12 @@ def _order_rollback(facts: ImplementationFacts, module: str) -> NextAction:
 
 
 def _again(
-    facts: ImplementationFacts, turn: Turn, gates: Sequence[Gate], openings: Sequence[Opening], slot: Slot
+    facts: ImplementationFacts,
+    turn: Turn,
+    gates: Sequence[Gate],
+    openings: Sequence[Opening],
+    slot: Slot,
+    cutovers: Iterable[ModuleCutover],
 ) -> timedelta | None:
     if any(view.advances for view in turn.views.values()):
         return AT_ONCE
@@ -533,10 +582,15 @@ def _again(
     soonest += [slot.again] if slot.again is not None else []
     if any(view.reason == Reason.WINDOW_CLOSED for view in turn.views.values()):
         soonest += [found.changes_at - facts.now for found in openings if found.changes_at and not found.is_open]
+    if any(view.reason == Reason.CUTOVER_DOES_NOT_FIT for view in turn.views.values()):
+        soonest += [found.changes_at - facts.now for found in openings if found.changes_at]
+    soonest += [max(found.due - facts.now, AT_ONCE) for found in cutovers if found.due]
     if any(view.state in {ModuleState.CONFIGURING, ModuleState.UNHEALTHY} for view in turn.views.values()):
         soonest.append(IN_PROGRESS_AGAIN)
     if facts.assessment_pending or any(check.holds or check.waived for check in facts.assessment):
         soonest.append(PREFLIGHT_AGAIN)
+    if facts.problem or any(module.problem for module in facts.modules.values()):
+        soonest.append(PROBLEM_AGAIN)
     return min(soonest, default=None)
 
 

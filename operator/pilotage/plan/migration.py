@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from pilotage.api.v1alpha1.cutover import CutoverState, StepState, StepType
 from pilotage.api.v1alpha1.implementation import (
     ConnectionType,
     ImplementationSpec,
     ImplementationStatus,
     ModuleState,
+    ModuleStatus,
 )
 from pilotage.api.v1alpha1.migrationjob import (
     CheckResult,
@@ -209,6 +211,9 @@ def _waits(spec: MigrationJobSpec, facts: MigrationJobFacts, *, first: bool) -> 
         return Standing(Progress.WAITING, "Suspended", f"Implementation {name} is suspended")
     if standing := _lacks_connection(spec, implementation):
         return standing
+    # Its files may be what steps before it bring about: they are missed when its turn has come.
+    if first and spec.run.loads and (held := _waits_for_cutover(spec, facts)):
+        return held
     if facts.problem:
         return Standing(Progress.STALLED, facts.problem.reason, facts.problem.message)
     if not first:
@@ -253,11 +258,41 @@ def _waits_for_module(
     return None
 
 
+def _steps_of_cutover(spec: MigrationJobSpec, facts: MigrationJobFacts) -> list[str]:
+    """The steps of its module's cutover that this migration's loading run is; none once the module was live."""
+    body = facts.implementation or {}
+    modules = (body.get("spec") or {}).get("modules") or []
+    cutovers = [found.get("cutover") or {} for found in modules if found["name"] == spec.module]
+    mine = {"type": StepType.MIGRATION, "ref": facts.body["metadata"]["name"]}
+    reported = _reported(spec, body)
+    if reported is not None and reported.last_good is not None:
+        return []
+    return [step["name"] for found in cutovers for step in found.get("steps") or [] if mine.items() <= step.items()]
+
+
+def _reported(spec: MigrationJobSpec, body: Mapping[str, Any]) -> ModuleStatus | None:
+    status = ImplementationStatus.model_validate(body.get("status") or {})
+    return next((found for found in status.modules if found.name == spec.module), None)
+
+
+def _waits_for_cutover(spec: MigrationJobSpec, facts: MigrationJobFacts) -> Standing | None:
+    """A Final run or a Delta that is a step of a cutover begins within that step."""
+    names = _steps_of_cutover(spec, facts)
+    reported = _reported(spec, facts.implementation or {})
+    record = reported.cutover if reported else None
+    if record is not None and record.state is CutoverState.RUNNING:
+        running = {found.name for found in record.steps if found.state is StepState.RUNNING}
+        if running & set(names):
+            return None
+    text = f"a {spec.run} run waits for step {', '.join(names)} of the cutover of module {spec.module}"
+    return Standing(Progress.WAITING, Reason.CUTOVER_NOT_REACHED, text) if names else None
+
+
 def _waits_for_window(
     spec: MigrationJobSpec, facts: MigrationJobFacts
 ) -> tuple[Standing, MigrationJobFacts, timedelta | None] | None:
-    """A Final run or a Delta begins only while its wave may go live, and ends whatever the hour."""
-    if facts.implementation is None:
+    """What loads begins only while its wave may go live, and ends whatever the hour. A cutover sees to that itself."""
+    if facts.implementation is None or _steps_of_cutover(spec, facts):
         return None
     implementation = ImplementationSpec.model_validate(facts.implementation["spec"])
     wave = assign_waves(implementation.modules)[spec.module]

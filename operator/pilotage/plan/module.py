@@ -10,6 +10,7 @@ from itertools import chain
 
 from pilotage.api.v1alpha1.acceptancecheck import Gate
 from pilotage.api.v1alpha1.common import parse_duration
+from pilotage.api.v1alpha1.cutover import CutoverStatus, StepType
 from pilotage.api.v1alpha1.implementation import (
     LastGood,
     ModuleSpec,
@@ -81,15 +82,20 @@ class ModuleHistory:
     reached: ModuleState = ModuleState.PENDING
     expects: tuple[str, ...] = ()
     last_good: LastGood | None = None
+    cutover: CutoverStatus | None = None
 
 
 @dataclass(frozen=True)
 class ClosedGate:
-    """A gate that waits for a person and holds the module in the state `at`."""
+    """What holds the module in the state `at`: a gate that waits for a person, its window, its cutover.
+
+    `stuck`: nothing moves until a person has mended something.
+    """
 
     at: ModuleState
     reason: str
     message: str
+    stuck: bool = False
 
 
 def release_name(implementation: str, module: ModuleSpec) -> str:
@@ -106,6 +112,7 @@ def module_history(previous: ModuleStatus | None, facts: ModuleFacts, *, same_ge
         reached=previous.reached if same_input else ModuleState.PENDING,
         expects=tuple(previous.expects) if same_input and same_generation else (),
         last_good=previous.last_good,
+        cutover=previous.cutover,
     )
 
 
@@ -191,7 +198,7 @@ def _in_sync(
     target, reason, message, stuck = automatic_target(spec, facts, history)
     for gate in closed:
         if RANK[gate.at] < RANK[target]:
-            target, reason, message, stuck = gate.at, gate.reason, gate.message, False
+            target, reason, message, stuck = gate.at, gate.reason, gate.message, gate.stuck
     if RANK[target] > RANK[history.reached]:
         following = PATH[RANK[history.reached] + 1]
         migrates = target is ModuleState.MIGRATING or _migrations(spec, facts, history)
@@ -280,7 +287,10 @@ def automatic_target(
     spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory
 ) -> tuple[ModuleState, str, str, bool]:
     """The furthest state that migrations and checks allow, and what holds it there."""
+    held_back = taken_by_cutover(spec, history)
     for name in _migrations(spec, facts, history):
+        if f"migration/{name}" in held_back and _may_load(spec, facts, name):
+            continue
         if found := _migration_hold(spec, facts, name):
             return ModuleState.MIGRATING, *found
     missing = _check_missing(spec, facts, history)
@@ -296,6 +306,7 @@ def automatic_target(
                 check.gate != gate
                 or check.implementation != facts.body["metadata"]["name"]
                 or not check.covers(spec.name)
+                or (gate is Gate.CONFIGURATION_READY and f"check/{check.name}" in held_back)
             ):
                 continue
             verdict = check.verdicts.get(spec.name)
@@ -304,6 +315,24 @@ def automatic_target(
                 text = f"AcceptanceCheck {check.name} ({gate}): {said}"
                 return before, Reason.CHECK_NOT_PASSED, text, bool(verdict and verdict.ended_badly)
     return ModuleState.ACCEPTED, "", "", False
+
+
+def taken_by_cutover(spec: ModuleSpec, history: ModuleHistory) -> frozenset[str]:
+    """The migrations and checks, as migration/NAME and check/NAME, that run as steps of the module's own cutover.
+
+    Once the module was live they count as all others do.
+    """
+    if spec.cutover is None or history.last_good is not None:
+        return frozenset()
+    kinds = {StepType.MIGRATION: "migration", StepType.CHECK: "check"}
+    return frozenset(f"{kinds[step.type]}/{step.ref}" for step in spec.cutover.steps if step.type in kinds)
+
+
+def _may_load(spec: ModuleSpec, facts: ImplementationFacts, name: str) -> bool:
+    """Whether the MigrationJob is this module's and may go as far as to load: rehearsals come before."""
+    found = facts.migrations.get(name)
+    mine = found is not None and (found.implementation, found.module) == (facts.body["metadata"]["name"], spec.name)
+    return found is not None and mine and found.run.loads
 
 
 def _held(history: ModuleHistory) -> ModuleState:
@@ -329,12 +358,14 @@ def shut_window(
     opening: Opening, spec: ModuleSpec, facts: ImplementationFacts, history: ModuleHistory
 ) -> Iterator[ClosedGate]:
     """What holds a module that was never live while its window is shut. One whose data is loaded for good has begun
-    its cutover in an open window, and ends it.
+    its cutover in an open window, and ends it; a cutover that has steps begins with the first of them.
     """
     if opening.is_open or history.last_good is not None or RANK[history.reached] > RANK[ModuleState.PREPARED]:
         return
+    if history.cutover is not None and history.cutover.active:
+        return
     loaded = (facts.migrations.get(name) for name in _migrations(spec, facts, history))
-    if not any(found is not None and found.succeeded for found in loaded):
+    if spec.cutover is not None or not any(found is not None and found.succeeded for found in loaded):
         yield ClosedGate(ModuleState.PREPARED, Reason.WINDOW_CLOSED, opening.message)
 
 

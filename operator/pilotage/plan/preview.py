@@ -21,6 +21,7 @@ from pilotage.plan.gates import ASKING, describe
 from pilotage.plan.implementation import decide
 from pilotage.plan.module import Action, ActionKind
 from pilotage.plan.world import World, begin
+from pilotage.plan.world_cutover import end_step, open_steps
 
 LONGEST: Final = 20_000
 PASSED: Final = Verdict(passed=True, phase="Passed", message="")
@@ -76,7 +77,7 @@ def _act(world: World, action: Action) -> str:
 
 
 def _pass_time(world: World) -> Iterator[str]:
-    """The next thing that happens without the operator's doing: a migration, else signatures, else a check."""
+    """What happens next without the operator's doing: a migration, else signatures, else a step, else a check."""
     states = world.states
     if loads := [found for found in world.migrations.values() if world.may_load(found)]:
         for migration in loads:
@@ -90,6 +91,12 @@ def _pass_time(world: World) -> Iterator[str]:
     signed = [words for gate in world.gates if gate.state in ASKING for words in _sign(world, gate)]
     yield from signed
     if signed:
+        return
+    if steps := list(open_steps(world)):
+        world.now = max(world.now, min(step.ends for step in steps))
+        for step in [one for one in steps if one.ends <= world.now]:
+            end_step(world, step)
+            yield step.what
         return
     waiting = [found for check in world.checks.values() for found in _waiting(world, check, states)]
     if not waiting:

@@ -18,6 +18,11 @@ def migration_facts(body: Mapping[str, Any]) -> MigrationFacts:
     phase = status.get("phase", "") if current else ""
     conditions = status.get("conditions") or []
     stalled = any(c["type"] == "Stalled" and c["status"] == "True" for c in conditions) and current
+    loaded = [
+        str(run.get("id", ""))
+        for run in status.get("runs") or []
+        if _loads(run.get("run")) and run.get("phase") == "Succeeded"
+    ]
     return MigrationFacts(
         name=body["metadata"]["name"],
         module=spec.get("module", ""),
@@ -28,7 +33,10 @@ def migration_facts(body: Mapping[str, Any]) -> MigrationFacts:
         message=next((c.get("message", "") for c in conditions if c["type"] == "Ready"), ""),
         depends_on=tuple(needed["name"] for needed in spec.get("dependsOn") or []),
         certificate=status.get("certificateDigest") or "",
-        loaded=any(_loads(run.get("run")) and run.get("phase") == "Succeeded" for run in status.get("runs") or []),
+        loaded=bool(loaded),
+        loaded_run=loaded[-1] if loaded else "",
+        keeps_images=bool((spec.get("rollback") or {}).get("beforeImages")),
+        run=RunKind(spec.get("run", RunKind.FINAL)),
         rehearsal=(status.get("rehearsal") or {}).get("certificateDigest", ""),
     )
 

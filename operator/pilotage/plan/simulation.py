@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pilotage.api.v1alpha1.acceptancecheck import AcceptanceCheckSpec, Metric, OnBreach
 from pilotage.api.v1alpha1.common import parse_duration
+from pilotage.api.v1alpha1.cutover import StepType
 from pilotage.api.v1alpha1.implementation import ModuleState, Phase
 from pilotage.api.v1alpha1.project import Contact, ContactRole, GateState, GateStatus
 from pilotage.plan import acceptance
@@ -28,6 +29,7 @@ from pilotage.plan.implementation import decide
 from pilotage.plan.module import LIVE_STATES, ActionKind
 from pilotage.plan.reasons import Reason
 from pilotage.plan.world import World, begin, desired
+from pilotage.plan.world_cutover import end_step, open_steps
 
 LONGEST: Final = timedelta(days=5 * 365)
 LOOKS: Final = 50
@@ -225,6 +227,10 @@ class _Play:
         for gate in world.gates:
             for role in gate.missing if gate.state in ASKING else ():
                 self._ask_for(gate, role)
+        # A step of type Check is measured as all checks are.
+        for step in open_steps(world):
+            if step.type is not StepType.CHECK:
+                self._begin(("step", step.module, step.step.name, str(step.record.attempt)), step.ends)
         if world.witness:
             self._ask_users(world.witness)
         if any(module.get("reason") == Reason.RELEASE_FAILED for module in world.states.values()):
@@ -290,6 +296,10 @@ class _Play:
             case ("mend",):
                 world.attempt = f"attempt-{world.now.isoformat()}"
                 found.tell(world.now, f"{pending.who} mends what failed and asks to try again")
+            case ("step", module, name, _):
+                for step in [one for one in open_steps(world) if (one.module, one.step.name) == (module, name)]:
+                    end_step(world, step)
+                    found.tell(world.now, step.what)
             case ("event", name):
                 world.happen(name)
                 found.tell(world.now, f"business event {name} happens")

@@ -64,6 +64,20 @@ def opening(windows: Sequence[Window], wave: int, now: datetime, timezone: str) 
     return Opening(is_open, changes_at, "" if is_open else _closed(spans, now, changes_at))
 
 
+def fitting(windows: Sequence[Window], wave: int, now: datetime, timezone: str, length: timedelta) -> datetime | None:
+    """When the wave may next begin something that takes so long, and end it while it may; None: not within the horizon.
+
+    Raises WindowError.
+    """
+    moment: datetime | None = now
+    while moment is not None and moment < now + HORIZON:
+        found = opening(windows, wave, moment, timezone)
+        if found.is_open and (found.changes_at is None or found.changes_at - moment >= length):
+            return moment
+        moment = found.changes_at
+    return None
+
+
 def _allowed(spans: Sequence[Span], moment: datetime, *, guarded: bool) -> bool:
     present = {span.kind for span in spans if span.contains(moment)}
     return WindowKind.DENY not in present and (not guarded or WindowKind.ALLOW in present)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pilotage.api.v1alpha1.attestation import AttestationSpec, AttestationType
+from pilotage.api.v1alpha1.cutover import StepType
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult, ImplementationSpec, ModuleState
 from pilotage.api.v1alpha1.project import Contact, ContactRole, GateStatus
 from pilotage.api.v1alpha1.signoff import Evidence, SignOffDecision, SignOffSpec
@@ -22,6 +23,7 @@ from pilotage.plan.facts import (
     MigrationFacts,
     ModuleFacts,
     SignOffFacts,
+    StepJob,
 )
 from pilotage.plan.gates import ASKING, describe
 from pilotage.plan.health import Health
@@ -46,6 +48,7 @@ class World:
     checks: dict[str, CheckFacts]
     sign_offs: list[SignOffFacts] = field(default_factory=list)
     attestations: list[AttestationFacts] = field(default_factory=list)
+    step_jobs: dict[str, StepJob] = field(default_factory=dict)
     attempt: str = ""
 
     def facts(self) -> ImplementationFacts:
@@ -68,6 +71,7 @@ class World:
             policy_since=self.begun - timedelta(days=1),
             attestations=tuple(self.attestations),
             attested_since=self.begun - timedelta(days=1),
+            step_jobs=self.step_jobs,
         )
 
     @property
@@ -99,7 +103,10 @@ class World:
         mine = migration.implementation == self.body["metadata"]["name"]
         state = self.states.get(migration.module, {}).get("state")
         needed = all(name in self.migrations and self.migrations[name].succeeded for name in migration.depends_on)
-        ready = mine and not migration.succeeded and state == ModuleState.MIGRATING and needed
+        cutovers = [module.cutover for module in self.spec.modules if module.name == migration.module]
+        steps = [step for cutover in cutovers if cutover for step in cutover.steps]
+        own_step = any(step.type is StepType.MIGRATION and step.ref == migration.name for step in steps)
+        ready = mine and not migration.succeeded and not own_step and state == ModuleState.MIGRATING and needed
         return ready and self._opening(migration.module).is_open
 
     def _opening(self, module: str) -> Opening:
@@ -152,7 +159,7 @@ class World:
         for role in self.body["status"].get("training") or []:
             if self.witness and not role["complete"]:
                 result = {"completed": role["needed"], "passed": role["needed"]}
-                self._state(self.witness, type=AttestationType.TRAINING, role=role["role"], result=result)
+                self.state(self.witness, type=AttestationType.TRAINING, role=role["role"], result=result)
                 yield f"{role['needed']} people of {role['role']} are trained"
 
     def test(self) -> Iterator[str]:
@@ -160,17 +167,19 @@ class World:
         tests = self.body["status"].get("tests") or {}
         for case in [*(tests.get("open") or []), *(tests.get("failed") or [])]:
             if self.witness:
-                self._state(self.witness, type=AttestationType.UAT, name=case, result={"outcome": "Passed"})
+                self.state(self.witness, type=AttestationType.UAT, name=case, result={"outcome": "Passed"})
                 yield f"test case {case} passes"
 
     def happen(self, event: str) -> None:
         """The business event is attested as passed, if somebody can speak for it."""
         if self.witness:
-            self._state(self.witness, type=AttestationType.BUSINESS_EVENT, name=event, result={"outcome": "Passed"})
+            self.state(self.witness, type=AttestationType.BUSINESS_EVENT, name=event, result={"outcome": "Passed"})
 
-    def _state(self, by: Contact, **fields: Any) -> None:
+    def state(self, by: Contact, **fields: Any) -> None:
+        """That person attests this; by a paper, where the person is no user."""
         reference = {"name": self.body["metadata"]["name"]}
-        spec = {"implementationRef": reference, "by": by.id, "recordedBy": by.subject or by.id, **fields}
+        paper = {} if by.subject else {"evidence": [PAPER.to_manifest()]}
+        spec = {"implementationRef": reference, "by": by.id, "recordedBy": by.subject or by.id, **paper, **fields}
         name = f"preview-attestation-{len(self.attestations)}"
         self.attestations.append(AttestationFacts(name, name, self.now, AttestationSpec.model_validate(spec)))
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pilotage.api.v1alpha1.common import FINALIZER
-from pilotage.api.v1alpha1.implementation import ModuleState
+from pilotage.api.v1alpha1.implementation import ImplementationSpec, ModuleState
 from pilotage.api.v1alpha1.project import GateState
 from pilotage.kube.client import NotFound
 from pilotage.kube.resources import IMPLEMENTATIONS
 from pilotage.kube.store import Key
-from pilotage.plan.facts import ImplementationFacts
+from pilotage.plan.cutover_steps import StepJobWanted
+from pilotage.plan.facts import ImplementationFacts, StepJob
 from pilotage.plan.implementation import decide
 from pilotage.plan.ledger import new_entries
 from pilotage.plan.module import BROKEN_STATES
 from pilotage.reconcile.actions import carry_out
-from pilotage.reconcile.context import Context, read_anew, write_status
+from pilotage.reconcile.context import Context, deployer, read_anew, write_status
+from pilotage.reconcile.cutover import make_job
 from pilotage.reconcile.events import emit
 from pilotage.reconcile.observe import observe
 
 logger = logging.getLogger(__name__)
 
+MAKE_JOB_AGAIN = 15.0
 TROUBLED = frozenset({GateState.REJECTED, GateState.STALE, GateState.EXPIRED})
 
 
@@ -39,7 +43,7 @@ async def reconcile(context: Context, key: Key) -> float | None:
     if entries := new_entries(facts):
         await context.rollout.ledger.append(context.cluster, body, entries)
     decision = decide(facts)
-    if decision.actions or decision.finalizer is not None or decision.claimed:
+    if decision.actions or decision.jobs or decision.finalizer is not None or decision.claimed:
         body = await read_anew(context, IMPLEMENTATIONS, body)
         if body is None:
             return None
@@ -50,12 +54,26 @@ async def reconcile(context: Context, key: Key) -> float | None:
         if body is None:
             return None
     await carry_out(context, facts, decision.actions)
+    problems = await _make_jobs(context, facts, decision.jobs)
+    if problems:
+        decision = decide(replace(facts, step_jobs={**facts.step_jobs, **problems}))
     if decision.status is not None:
         written = await write_status(context, IMPLEMENTATIONS, body, decision.status)
         context.rollout.metrics.observe_implementation(key.namespace, key.name, decision.status)
         if written:
             await _tell_transitions(context, body, facts, decision.status)
-    return None if decision.again is None else decision.again.total_seconds()
+    waits = [] if decision.again is None else [decision.again.total_seconds()]
+    return min([*waits, *([MAKE_JOB_AGAIN] if problems else [])], default=None)
+
+
+async def _make_jobs(
+    context: Context, facts: ImplementationFacts, wanted: Iterable[StepJobWanted]
+) -> dict[str, StepJob]:
+    """Make the Jobs; those that could not be made, by name, with what is in the way."""
+    spec = ImplementationSpec.model_validate(facts.body["spec"])
+    account = deployer(facts.body["metadata"]["namespace"], spec.service_account_name)
+    made = {one.name: await make_job(context, facts.body, one, account) for one in wanted}
+    return {name: problem for name, problem in made.items() if problem is not None}
 
 
 async def _set_finalizer(context: Context, body: Mapping[str, Any], *, wanted: bool) -> Mapping[str, Any] | None:
@@ -65,8 +83,6 @@ async def _set_finalizer(context: Context, body: Mapping[str, Any], *, wanted: b
     """
     metadata = body["metadata"]
     present = metadata.get("finalizers") or []
-    if (FINALIZER in present) == wanted or (wanted and metadata.get("deletionTimestamp")):
-        return body
     finalizers = [*present, FINALIZER] if wanted else [name for name in present if name != FINALIZER]
     try:
         written = await context.cluster.replace(

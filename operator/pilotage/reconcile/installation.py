@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pilotage.kube.client import Cluster, Conflict, NotFound, Unavailable
+from pilotage.kube.client import ApiError, Cluster, NotFound
 from pilotage.kube.resources import SECRETS
 
 KEY_SECRET: Final = "pilotage-digest-key"  # noqa: S105 (a Secret's name)
@@ -24,13 +24,14 @@ logger = logging.getLogger(__name__)
 async def installation_key(cluster: Cluster, namespace: str) -> bytes:
     """The key; made at the first start. A lost key changes every digest, so every release is upgraded once.
 
-    Asks again while the API server gives no answer or somebody else makes it, and raises ApiError after two minutes.
+    Asks again while the API server gives no answer, refuses (in its first moments it knows no roles) or somebody else
+    makes it, and raises ApiError after two minutes.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             found = await _found_or_made(cluster, namespace)
-        except (Unavailable, Conflict) as error:
+        except ApiError as error:
             if time.monotonic() > deadline:
                 raise
             logger.warning("Secret %s in namespace %s was neither read nor made: %s", KEY_SECRET, namespace, error)

@@ -42,6 +42,7 @@ from pilotage.plan.related import check_facts, migration_facts
 from pilotage.plan.slots import Competition, contenders, schedule_of
 from pilotage.reconcile.actions import attempt_of
 from pilotage.reconcile.context import Context, deployer
+from pilotage.reconcile.cutover import observe_step_jobs, observe_templates
 from pilotage.reconcile.inputs import Inputs
 from pilotage.reconcile.policy import ATTESTATION_POLICY, SIGN_OFF_POLICY, policy_since
 from pilotage.reconcile.preflight import assess_environment
@@ -97,6 +98,8 @@ async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> 
         else {},
         attested_since=await policy_since(context.cluster, ATTESTATION_POLICY) if attestations else None,
         competition=await observe_competition(context, body, fresh=fresh),
+        step_jobs=await observe_step_jobs(context, body, spec, account),
+        job_templates=await observe_templates(context, body, spec, account) if not inputs.problem else {},
         removed_releases=tuple(release for release in removed if release.name not in wanted),
     )
 

@@ -32,7 +32,8 @@ REPORT = """<?xml version="1.0" encoding="UTF-8"?>
 </testsuite></testsuites>
 """
 USUAL = {
-    "name": "erp", "type": "UAT", "subject": None, "role": None, "completed": None, "passed": None, "outcome": None,
+    "name": "erp", "type": "UAT", "subject": None, "module": None, "role": None, "completed": None, "passed": None,
+    "outcome": None,
     "junit": None, "severity": None, "state": None, "by": None, "at": None, "note": None, "evidence": [],
     "dry_run": False, "output": "json",
 }  # fmt: skip
@@ -43,7 +44,8 @@ class Desk:
 
     def __init__(self, user: str, **spec: Any) -> None:
         fields = {"contacts": CONTACTS, "requirements": CASES, "training": TRAINING} | spec
-        self.user, self.body, self.made = user, an_implementation(a_module("core"), **fields), list[dict[str, Any]]()
+        modules = fields.pop("modules", [a_module("core")])
+        self.user, self.body, self.made = user, an_implementation(*modules, **fields), list[dict[str, Any]]()
 
     async def get(self, *_: Any) -> dict[str, Any]:
         return self.body
@@ -119,3 +121,25 @@ def test_a_report_that_is_none_is_refused(tmp_path, text, words):
     (tmp_path / "report.xml").write_text(text)
     with pytest.raises(Refusal, match=words):
         read_junit(tmp_path / "report.xml")
+
+
+FREEZE = {"name": "freeze", "type": "Confirm", "owner": "wang", "plannedMinutes": 10}
+CUT_OVER = {"modules": [a_module("core", cutover={"steps": [FREEZE]})]}
+
+
+async def test_a_step_of_a_cutover_is_confirmed_by_its_owner():
+    (made,) = await attested(spec=CUT_OVER, type="CutoverStep", subject="freeze", module="core", outcome="Passed")
+    assert (made["type"], made["module"], made["name"], made["by"]) == ("CutoverStep", "core", "freeze", "wang")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"subject": "freeze", "outcome": "Passed"}, "CutoverStep needs --module"),
+        ({"subject": "thaw", "module": "core", "outcome": "Passed"}, "thaw is no step of type Confirm"),
+        ({"subject": "freeze", "module": "core", "outcome": "Passed", "by": "chen"}, "is confirmed by wang"),
+    ],
+)
+async def test_a_step_that_is_not_the_persons_to_confirm_is_refused(arguments: dict[str, Any], words: str):
+    with pytest.raises(Refusal, match=words):
+        await attested(spec=CUT_OVER, type="CutoverStep", **arguments)

@@ -167,6 +167,13 @@ def test_a_rollback_is_about_the_input_that_failed():
     assert gate.message.endswith("It goes back to revision 1 (1.0.0)")
 
 
+def test_a_rollback_of_a_cutover_that_is_under_way_is_about_the_input_that_is_brought_into_use():
+    record = {"state": "Running", "startedAt": "2026-11-23T08:00:00Z", "plannedMinutes": 10}
+    gate = failed_module(module(state="CuttingOver", lastGood=None, cutover=record), "core")
+    assert gate.digest == "b" * 40
+    assert gate.message.endswith("Its cutover is aborted and taken back")
+
+
 @pytest.mark.parametrize(
     ("status", "name", "words"),
     [

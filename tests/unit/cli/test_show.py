@@ -67,6 +67,21 @@ def test_a_tree_has_modules_by_wave_with_progress_gates_and_who_must_act():
     assert "王强: decide on gate GoLiveApproved of wave 2" in text
 
 
+def test_the_steps_of_a_cutover_are_shown_with_their_minutes_until_it_is_done():
+    steps = [
+        {"name": "freeze", "state": "Done", "plannedMinutes": 15, "actualMinutes": 9},
+        {"name": "backup", "state": "Running", "plannedMinutes": 20, "message": "Job backup-1 is at work"},
+    ]
+    record = {"state": "Running", "startedAt": "2026-11-23T07:00:00Z", "plannedMinutes": 35, "steps": steps}
+    module = {"name": "core", "wave": 1, "state": "CuttingOver", "since": "2026-11-23T07:00:00Z"}
+    text = shown(tree(project(modules=[module | {"cutover": record}]), NOW, Language("en")))
+    assert "freeze  Done" in text
+    assert "9/15 minutes" in text
+    assert "Job backup-1 is at work" in text
+    done = record | {"state": "Done"}
+    assert "9/15 minutes" not in shown(tree(project(modules=[module | {"cutover": done}]), NOW, Language("en")))
+
+
 def test_what_an_object_says_never_reaches_the_terminal_as_a_control_sequence():
     text = shown(tree(project(), NOW, Language("en")))
     assert "\x1b" not in text

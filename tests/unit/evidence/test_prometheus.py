@@ -59,11 +59,17 @@ def matrix(*values):
     return result("matrix", [{"metric": {}, "values": [[float(n), value] for n, value in enumerate(values)]}])
 
 
-async def ask(stub, query="up", *, namespace="huasheng", limit=5.0, target=None, path="", **source):
+async def ask(stub, query="up", *, namespace="huasheng", limit=5.0, target=None, path="", label="", **source):
     declared = [
-        {"name": "prometheus", "url": f"http://metrics.test:{stub.port}{path}", "namespaces": ["huasheng"]},
+        {
+            "name": "prometheus",
+            "url": f"http://metrics.test:{stub.port}{path}",
+            "namespaces": ["huasheng"],
+            "tenantLabel": label,
+        },
         {"name": "shared", "url": f"http://metrics.test:{stub.port}", "namespaces": ["*"]},
     ]
+    declared[0]["tenantLabel"] = label
     wanted = PrometheusSource.model_validate({"endpoint": "prometheus", "query": query, **source})
     evidence = PrometheusEvidence(Endpoints(json.dumps(declared)), Loopback(), limit)
     return await evidence.measure(namespace, wanted, Target.model_validate(target or {"atLeast": "1"}), NOW)
@@ -73,6 +79,25 @@ async def test_the_only_series_is_the_value(stub):
     stub.answer = vector("0.9995")
     sample = await ask(stub)
     assert (sample.outcome, sample.value) == (Outcome.VALUE, "0.9995")
+
+
+async def test_a_query_that_names_the_namespace_everywhere_is_asked_as_it_was_understood(stub):
+    stub.answer = vector("1")
+    query = "sum(rate(orders_total{namespace='huasheng',code=~\"5..\"}[5m]))  # of the shop"
+    await ask(stub, query, label="namespace")
+    asked = stub.questions[0][2]["query"]
+    assert asked == 'sum(rate(orders_total{code=~"5..",namespace="huasheng"}[5m]))'
+
+
+async def test_a_query_that_reads_more_is_not_asked_and_the_selector_is_named(stub):
+    sample = await ask(stub, 'sum(up{namespace="huasheng"}) / sum(up)', label="namespace")
+    assert sample.outcome is Outcome.ERROR
+    assert sample.message == 'query: selector up must hold namespace="huasheng"'
+    assert stub.questions == []
+
+
+async def test_an_endpoint_that_says_nothing_of_labels_is_confined(stub):
+    assert "must hold" in (await ask(stub, endpoint="shared")).message
 
 
 async def test_a_scalar_is_the_value(stub):
@@ -164,7 +189,8 @@ async def test_an_endpoint_of_others_and_one_of_nobody_are_told_apart_by_nobody(
 
 async def test_an_endpoint_for_everybody_is_asked_by_everybody(stub):
     stub.answer = vector("1")
-    assert (await ask(stub, namespace="mingda", endpoint="shared")).value == "1"
+    sample = await ask(stub, 'up{namespace="mingda"}', namespace="mingda", endpoint="shared")
+    assert sample.value == "1"
 
 
 @pytest.mark.parametrize(
@@ -201,6 +227,8 @@ async def test_infinity_in_a_window_is_never_the_best_point(stub):
         ('[{"name": "a", "url": "http://u:p@x", "namespaces": []}]', "not http or https"),
         ('[{"name": "a", "url": "http://x/?q=1", "namespaces": []}]', "not http or https"),
         ('[{"name": "a", "url": "http://x", "namespaces": "huasheng"}]', "not a list of names"),
+        ('[{"name": "a", "url": "http://x", "namespaces": [], "tenantLabel": "a b"}]', "no label of Prometheus"),
+        ('[{"name": "a", "url": "http://x", "namespaces": [], "tenantLabel": null}]', "endpoints"),
         ("[1]", "endpoints"),
     ],
 )

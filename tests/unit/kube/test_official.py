@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -55,6 +55,42 @@ async def test_a_creation_is_sent_once_and_never_repeated(monkeypatch):
     with pytest.raises(Unavailable):
         await cluster.replace(CONFIG_MAPS, BODY)
     assert wire.sent.count("PUT") > 1
+
+
+class Answer:
+    status = 200
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, said: bytes) -> None:
+        self.said = said
+
+    async def read(self) -> bytes:
+        return self.said
+
+
+class Talking(Wire):
+    """Answers with what it was given, in turn; the last of it again and again."""
+
+    def __init__(self, *said: bytes) -> None:
+        super().__init__()
+        self.said = list(said)
+
+    async def param_serialize(self, method: str, *_: Any, **__: Any) -> tuple[Any, ...]:
+        self.sent.append(method)
+        return method, "", {}, None, None
+
+    async def call_api(self, *_: Any, **__: Any) -> Answer:
+        return Answer(self.said.pop(0) if len(self.said) > 1 else self.said[0])
+
+
+@pytest.mark.parametrize("said", [b"<html>Please sign in</html>", b"", b'{"kind": "Imple', b"[]", b"null", b"\xff"])
+async def test_an_answer_that_is_no_document_counts_as_none(monkeypatch, said):
+    monkeypatch.setattr("pilotage.kube.official._pause", lambda *_: 0)
+    with pytest.raises(Unavailable, match="between here and the API server"):
+        await OfficialCluster(Talking(said)).create(CONFIG_MAPS, BODY)  # type: ignore[arg-type]
+    again = Talking(said, b'{"metadata": {"name": "a"}}')
+    assert await OfficialCluster(again).get(CONFIG_MAPS, "b", "a") == {"metadata": {"name": "a"}}  # type: ignore[arg-type]
+    assert again.sent == ["GET", "GET"]
 
 
 @pytest.mark.parametrize(

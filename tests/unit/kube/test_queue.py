@@ -55,6 +55,15 @@ async def test_keys_come_in_the_order_in_which_they_were_wanted() -> None:
     assert [await queue.get() for _ in range(3)] == ["a", "b", "c"]
 
 
+async def test_tenants_take_turns_however_many_keys_one_of_them_has() -> None:
+    queue: WorkQueue[str] = WorkQueue(tenant=lambda key: key[0])
+    for key in ["a1", "a2", "a3", "b1", "c1", "b2"]:
+        queue.add(key)
+    assert len(queue) == 6
+    assert [await queue.get() for _ in range(6)] == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert len(queue) == 0
+
+
 async def test_a_key_that_is_worked_on_is_given_to_nobody_else() -> None:
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a")
@@ -158,14 +167,14 @@ async def test_the_observer_hears_what_happens() -> None:
 
 async def test_waiting_and_working_times_are_told_for_liveness() -> None:
     queue: WorkQueue[str] = WorkQueue()
-    assert queue.oldest_waiting_seconds() == 0
+    assert queue.unattended_seconds() == 0
     assert queue.longest_active_seconds() == 0
     queue.add("a")
     await asyncio.sleep(0.01)
-    assert queue.oldest_waiting_seconds() > 0
+    assert queue.unattended_seconds() > 0
     await queue.get()
     await asyncio.sleep(0.01)
-    assert queue.oldest_waiting_seconds() == 0
+    assert queue.unattended_seconds() == 0
     assert queue.longest_active_seconds() > 0
 
 

@@ -154,6 +154,48 @@ def test_the_plan_starts_when_the_module_runs(state):
     assert (decision.start, decision.status["phase"]) == (Stage.PLAN, "Planning")
 
 
+def cutting_over(state: str = "Running", step: str = "Running", **module: Any) -> dict[str, Any]:
+    """A project whose module is cut over, with a step of this migration, in a window that is shut."""
+    body = an_implementation(
+        "CuttingOver", schedule={"windows": [{"name": "past", "kind": "Allow", "start": EARLY, "end": EARLY}]}
+    )
+    load = {"name": "load", "type": "Migration", "ref": a_migration()["metadata"]["name"], "plannedMinutes": 30}
+    body["spec"]["modules"][0]["cutover"] = {"steps": [load]}
+    record = {"state": state, "startedAt": EARLY, "plannedMinutes": 30}
+    record["steps"] = [{"name": "load", "state": step, "plannedMinutes": 30}]
+    body["status"]["modules"][0] |= {"cutover": record, **module}
+    return body
+
+
+EARLY = "2026-11-01T00:00:00Z"
+
+
+def test_a_final_run_that_is_a_step_of_a_cutover_begins_in_that_step_whatever_the_hour():
+    assert decide(facts(implementation=cutting_over())).start is Stage.PLAN
+
+
+@pytest.mark.parametrize(("state", "step"), [("Running", "Pending"), ("Aborting", "Running"), ("Aborted", "Failed")])
+@pytest.mark.parametrize("run", ["Final", "Delta"])
+def test_what_loads_as_a_step_of_a_cutover_is_held_before_it_and_when_it_is_aborted(run, state, step):
+    decision = decide(facts(a_migration(run=run), implementation=cutting_over(state, step)))
+    assert (decision.start, condition(decision)["reason"]) == (None, "CutoverNotReached")
+    rehearsal = a_migration(run="Rehearsal")
+    assert decide(facts(rehearsal, implementation=cutting_over(state, step))).start is Stage.PLAN
+
+
+def test_what_a_final_run_reads_may_be_brought_about_by_the_steps_before_its_own():
+    missing = Problem("SourceMissing", "ConfigMap export (spec.source) is not there")
+    before = decide(facts(implementation=cutting_over(step="Pending"), problem=missing))
+    assert (condition(before)["reason"], condition(before, "Stalled")) == ("CutoverNotReached", {})
+    assert condition(decide(facts(implementation=cutting_over(), problem=missing)))["reason"] == "SourceMissing"
+
+
+def test_a_final_run_of_a_module_that_was_live_waits_for_a_window_as_all_others_do():
+    good = {"revision": 1, "version": "1", "inputDigest": "i1"}
+    decision = decide(facts(implementation=cutting_over(lastGood=good)))
+    assert (decision.start, condition(decision)["reason"]) == (None, "WindowClosed")
+
+
 FRIDAY = {"name": "friday", "kind": "Allow", "rrule": "FREQ=WEEKLY;BYDAY=FR;BYHOUR=20", "duration": "10h"}
 
 

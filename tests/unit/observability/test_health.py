@@ -7,7 +7,7 @@ import pytest
 
 from e2e.cluster.ports import ReservedPort
 from pilotage.kube.queue import WorkQueue
-from pilotage.observability.health import LONGEST_PASS, OLDEST_WAITING, Liveness, serve_health
+from pilotage.observability.health import LONGEST_PASS, LONGEST_UNATTENDED, Liveness, serve_health
 from pilotage.observability.serving import listen_address
 
 
@@ -16,7 +16,7 @@ class Work:
     waiting: float = 0.0
     active: float = 0.0
 
-    def oldest_waiting_seconds(self) -> float:
+    def unattended_seconds(self) -> float:
         return self.waiting
 
     def longest_active_seconds(self) -> float:
@@ -31,15 +31,15 @@ def port():
 
 
 def test_a_queue_that_is_worked_on_is_healthy():
-    liveness = Liveness(Work(OLDEST_WAITING, LONGEST_PASS))
+    liveness = Liveness(Work(LONGEST_UNATTENDED, LONGEST_PASS))
     liveness.watching()
     assert liveness.trouble() is None
 
 
 def test_a_key_that_nobody_takes_is_trouble():
-    liveness = Liveness(Work(OLDEST_WAITING + 1))
+    liveness = Liveness(Work(LONGEST_UNATTENDED + 1))
     liveness.watching()
-    assert liveness.trouble() == "a key has been waiting for 301 s and no worker takes it"
+    assert liveness.trouble() == "keys have been waiting for 301 s and no worker takes any"
 
 
 def test_a_pass_that_never_ends_is_trouble():
@@ -55,7 +55,7 @@ async def test_the_work_queue_answers_what_liveness_asks():
 
 
 def test_a_process_that_stands_by_for_the_lease_misses_nothing():
-    assert Liveness(Work(OLDEST_WAITING + 1)).trouble() is None
+    assert Liveness(Work(LONGEST_UNATTENDED + 1)).trouble() is None
 
 
 async def test_the_endpoint_says_ok_or_what_is_wrong(port):

@@ -9,7 +9,7 @@ import pytest
 from pilotage.api.v1alpha1.common import FINALIZER
 from pilotage.plan.facts import CheckFacts, ImplementationFacts, Problem
 from pilotage.plan.health import Health
-from pilotage.plan.implementation import Decision, decide
+from pilotage.plan.implementation import PROBLEM_AGAIN, Decision, decide
 from pilotage.plan.module import ActionKind
 from tests.support.builders import (
     FAILED_PREFLIGHT,
@@ -339,6 +339,23 @@ def test_only_a_missing_module_is_uninstalled_and_only_when_the_policy_says_so()
 def deleted(policy: str, *modules: dict[str, Any]) -> dict[str, Any]:
     metadata = {"deletionTimestamp": "2026-11-23T08:00:00Z", "finalizers": [FINALIZER]}
     return an_implementation(*modules, metadata=metadata, deletionPolicy=policy)
+
+
+def test_a_problem_outside_of_our_kinds_is_looked_at_again() -> None:
+    body = an_implementation(a_module("core"))
+    account = facts(body, {"core": running()}, problem=Problem("RightsMissing", "has no rights"))
+    assert settle(account)[0].again == PROBLEM_AGAIN
+    chart = facts(body, {"core": replace(running(), problem=Problem("ChartInvalid", "no such version"))})
+    assert settle(chart)[0].again == PROBLEM_AGAIN
+
+
+@pytest.mark.parametrize(
+    ("policy", "present", "wanted"),
+    [("Orphan", [], None), ("Orphan", [FINALIZER], False), ("Uninstall", [], True), ("Uninstall", [FINALIZER], None)],
+)
+def test_the_finalizer_is_asked_for_only_when_it_is_wrong(policy: str, present: list[str], wanted: bool | None) -> None:
+    body = an_implementation(a_module("core"), metadata={"finalizers": present}, deletionPolicy=policy)
+    assert decide(facts(body, {"core": running()})).finalizer is wanted
 
 
 def test_deletion_keeps_the_releases_by_default() -> None:

@@ -153,3 +153,23 @@ def test_every_project_without_a_cycle_is_accepted_and_installs_each_module_once
     assert sorted(installed) == names
     waves = [modules[names.index(name)][0] for name in installed]
     assert waves == sorted(waves)
+
+
+def test_a_cutover_is_played_step_by_step_in_its_planned_minutes():
+    steps = [
+        {"name": "freeze", "type": "Confirm", "owner": "wang", "plannedMinutes": 15},
+        {"name": "backup", "type": "Job", "ref": "backup", "plannedMinutes": 20},
+        {"name": "load", "type": "Migration", "ref": "opening", "plannedMinutes": 30},
+        {"name": "enable", "type": "Rollout", "plannedMinutes": 5},
+        {"name": "smoke", "type": "Check", "ref": "smoke", "plannedMinutes": 10},
+    ]
+    found = play(
+        an_implementation(a_module("core", cutover={"steps": steps}), contacts=PEOPLE),
+        [a_migration("opening", "core")],
+        [a_check("smoke", "ConfigurationReady")],
+    )
+    assert found.held == []
+    assert [(step.what, step.after) for step in found.steps[1:]] == [
+        (f"step {name} of the cutover of module core is done", timedelta(minutes=minutes))
+        for name, minutes in (("freeze", 15), ("backup", 35), ("load", 65), ("smoke", 75))
+    ]

@@ -194,7 +194,7 @@ def test_what_a_plan_accepts_a_simulation_without_failures_accepts_and_nothing_e
     assert (play(body, checks=checks).accepted is None) == bool(preview(body, [], checks, MONDAY).held)
 
 
-@pytest.mark.parametrize(("example", "days"), [("light", 0), ("strict", 71)])
+@pytest.mark.parametrize(("example", "days"), [("light", 0), ("strict", 71), ("cutover", 7)])
 def test_the_projects_among_the_examples_are_accepted_in_the_end(example, days):
     text = (REPOSITORY / f"manifests/examples/{example}.yaml").read_text(encoding="utf-8")
     kinds: dict[str, list[dict[str, Any]]] = {"MigrationJob": []}
@@ -239,3 +239,13 @@ def test_working_time_goes_by_the_clock_on_the_wall_when_summer_ends():
     calendar = WorkingTime(time_zone="Europe/Berlin", begins=8, ends=16)
     friday = datetime(2026, 10, 23, 14, 0, tzinfo=UTC)
     assert calendar.after(friday, timedelta(hours=1)) == datetime(2026, 10, 26, 8, 0, tzinfo=UTC)
+
+
+def test_the_planned_minutes_of_a_cutover_count():
+    steps = [
+        {"name": "freeze", "type": "Confirm", "owner": "wang", "plannedMinutes": 15},
+        {"name": "backup", "type": "Job", "ref": "backup", "plannedMinutes": 45},
+    ]
+    found = play(an_implementation(a_module("core", cutover={"steps": steps}), contacts=PEOPLE))
+    assert at(found, "step freeze of the cutover of module core is done") == MONDAY + timedelta(minutes=45)
+    assert found.accepted == MONDAY + HALF_AN_HOUR + timedelta(minutes=60)

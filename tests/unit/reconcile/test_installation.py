@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pilotage.kube.client import Unavailable
+from pilotage.kube.client import ApiError, Forbidden, Unavailable
 from pilotage.kube.resources import SECRETS
 from pilotage.reconcile import installation
 from pilotage.reconcile.installation import KEY_SECRET, installation_key
@@ -23,12 +23,20 @@ async def test_the_key_is_made_once_and_found_ever_after(world):
     assert await installation_key(world, "pilotage-system") == first
 
 
-async def test_an_outage_at_the_start_is_waited_for(world):
+REFUSALS = [
+    Unavailable(500, "InternalError", "not now"),
+    Forbidden(403, "Forbidden", "no roles known yet"),
+    ApiError(401, "Unauthorized", "the token is being replaced"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.reason)
+async def test_a_refusal_at_the_start_is_waited_for(world, refusal):
     refusals = iter([True, True])
 
     def refuse(_write) -> None:
         if next(refusals, False):
-            raise Unavailable(500, "InternalError", "not now")
+            raise refusal
 
     world.before = refuse
     assert len(await installation_key(world, "pilotage-system")) == 32

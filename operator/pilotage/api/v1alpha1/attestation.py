@@ -19,18 +19,19 @@ from pilotage.api.v1alpha1.signoff import ATOMIC, Evidence
 
 
 class AttestationType(StrEnum):
-    """What is stated: that people were trained, how a test case of the users or a business event ended, how a defect
-    stands.
+    """What is stated: that people were trained, how a test case of the users, a business event or a step of a cutover
+    ended, how a defect stands.
     """
 
     TRAINING = "Training"
     UAT = "UAT"
     DEFECT = "Defect"
     BUSINESS_EVENT = "BusinessEvent"
+    CUTOVER_STEP = "CutoverStep"
 
 
 class Outcome(StrEnum):
-    """How a test case or a business event ended."""
+    """How a test case, a business event or a step of a cutover ended."""
 
     PASSED = "Passed"
     FAILED = "Failed"
@@ -58,7 +59,7 @@ Count = Annotated[int, Field(ge=0, le=1_000_000)]
 class AttestationResult(ApiModel):
     """The fact itself; its type says which of the fields belong to it."""
 
-    outcome: Outcome | None = Field(default=None, description="of a test case or a business event")
+    outcome: Outcome | None = Field(default=None, description="of a test case, business event or step of a cutover")
     completed: Annotated[Count, Field(description="of a training: people who took part to its end")] | None = None
     passed: (
         Annotated[Count, Field(description="of a training: those of them who reached the role's passScore")] | None
@@ -91,6 +92,11 @@ class AttestationSpec(ApiModel):
                 "BusinessEvent needs name, such as month-end-close, and result.outcome",
             ),
             (
+                "self.type != 'CutoverStep' || (has(self.module) && has(self.name) && has(self.result.outcome))",
+                "CutoverStep needs module, name, the step, and result.outcome",
+            ),
+            ("self.type == 'CutoverStep' || !has(self.module)", "module goes with CutoverStep"),
+            (
                 "self.type != 'Defect' || (has(self.name) && has(self.result.severity) && has(self.result.state))",
                 "Defect needs name, its number, result.severity and result.state",
             ),
@@ -105,11 +111,12 @@ class AttestationSpec(ApiModel):
             Field(
                 max_length=100,
                 pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-                description="what it is about: the test case, event or defect's number; of a training the session",
+                description="what it is about: test case, event, step or defect's number; of a training the session",
             ),
         ]
         | None
     ) = None
+    module: Annotated[DnsLabel, Field(description="whose cutover the step belongs to")] | None = None
     role: Annotated[DnsLabel, Field(description="of spec.training.roles: who was trained")] | None = None
     result: AttestationResult
     by: Annotated[DnsLabel, Field(description="id of spec.contacts: who states it; a system is a contact too")]

@@ -24,6 +24,7 @@ from pilotage.api.v1alpha1.common import (
     list_set,
     validations,
 )
+from pilotage.api.v1alpha1.cutover import CutoverSpec, CutoverStatus
 from pilotage.api.v1alpha1.project import (
     MAX_GATES,
     CaseName,
@@ -45,6 +46,8 @@ from pilotage.api.v1alpha1.schedule import Schedule, ScheduleStatus, TimeZoneNam
 MAX_MODULES = 100
 MAX_DEPENDENCIES = 16
 MAX_RELEASE_NAME = 53
+# All steps are reported, and a status stays below 128 KiB.
+MAX_CUTOVER_STEPS = 200
 
 ANY = Annotated[Any, Field(json_schema_extra=free_form())]
 Values = Annotated[dict[str, Any], Field(json_schema_extra={"type": "object", **free_form()})]
@@ -288,6 +291,9 @@ class ModuleSpec(ApiModel):
     irreversible_after: ObjectName | None = Field(
         default=None, description="a MigrationJob: once its Final run has succeeded, only a person orders a rollback"
     )
+    cutover: CutoverSpec | None = Field(
+        default=None, description="what is done, in order, when it goes live; without it nothing is between"
+    )
     timeout: Annotated[Duration, Field(description="how long its workloads may take to become healthy")] = "10m"
 
 
@@ -313,6 +319,10 @@ class ImplementationSpec(ApiModel):
             (
                 "self.modules.all(m, !has(m.dependsOn) || m.dependsOn.all(d, self.modules.exists(n, n.name == d)))",
                 "dependsOn names a module that is not in spec.modules",
+            ),
+            (
+                f"self.modules.map(m, has(m.cutover) ? m.cutover.steps.size() : 0).sum() <= {MAX_CUTOVER_STEPS}",
+                f"the cutovers of all modules have at most {MAX_CUTOVER_STEPS} steps together",
             ),
         )
     }
@@ -423,6 +433,7 @@ class ModuleStatus(ApiModel):
     )
     release: ReleaseStatus | None = None
     last_good: LastGood | None = None
+    cutover: CutoverStatus | None = None
 
 
 class AssessmentResult(StrEnum):
