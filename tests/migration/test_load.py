@@ -23,6 +23,7 @@ def test_clean_rows_are_loaded_mapped_and_certified(world):
     assert (code, answer["outcome"]) == (0, "Succeeded")
     assert answer["counts"] == {
         "read": 50, "loaded": 50, "updated": 0, "kept": 0, "filtered": 0, "duplicates": 0, "quarantined": 0,
+        "unchanged": 0, "deleted": 0, "missing": 0, "refused": 0,
         "balanced": True,
     }  # fmt: skip
     assert answer["certificateDigest"].startswith("sha256:")

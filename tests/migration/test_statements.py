@@ -49,6 +49,7 @@ def test_rows_that_are_left_out_are_counted_as_filtered_and_nothing_refers_to_th
     assert answer["objects"][0] == {
         "name": "customers", "read": 3, "loaded": 2, "filtered": 1, "balanced": True,
         "updated": 0, "kept": 0, "duplicates": 0, "quarantined": 0,
+        "unchanged": 0, "deleted": 0, "missing": 0, "refused": 0,
     }  # fmt: skip
     assert world.query("select code, tier from party order by 1") == [("K00001", "x%s2"), ("K00003", "x%s4")]
     assert world.query("select object, code from mig.quarantine") == [("contacts", "E_FK")]

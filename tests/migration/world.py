@@ -98,12 +98,18 @@ class World:
         (self.folder / file).write_bytes(raw)
         return raw
 
-    def start(self, command: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
+    def start(
+        self,
+        command: str,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        program: tuple[str, str] = ("-m", "pilotage.migration"),
+    ) -> subprocess.Popen:
         spec = self.folder / "spec.yaml"
         spec.write_text(json.dumps({"metadata": {"name": self.name}, "spec": self.spec}))
         chosen = [] if command == "probe" else [str(spec), "--run-id", self.run, "--source-root", "."]
         return subprocess.Popen(
-            [sys.executable, "-m", "pilotage.migration", command, *chosen, *arguments],
+            [sys.executable, *program, command, *chosen, *arguments],
             cwd=self.folder,
             env={
                 "PATH": os.environ["PATH"],

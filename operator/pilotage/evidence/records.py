@@ -12,7 +12,7 @@ from pilotage.api.v1alpha1.acceptancecheck import (
     MigrationResultSource,
 )
 from pilotage.api.v1alpha1.attestation import DefectSeverity
-from pilotage.api.v1alpha1.migrationjob import MigrationJobStatus, MigrationPhase, RunKind
+from pilotage.api.v1alpha1.migrationjob import MigrationJobStatus, MigrationPhase
 from pilotage.api.v1alpha1.project import DefectsStatus, TrainingStatus, UserTestsStatus
 from pilotage.plan.acceptance_sample import Sample
 
@@ -20,16 +20,18 @@ SETTLED = frozenset({MigrationPhase.SUCCEEDED, MigrationPhase.REJECTED})
 
 
 def measure_migration(body: Mapping[str, Any] | None, source: MigrationResultSource, implementation: str) -> Sample:
-    """What the Final run of a MigrationJob of this Implementation came to; before that there is no data."""
+    """What the Final run or Delta of a MigrationJob of this Implementation came to; before that there is no data."""
     spec = (body or {}).get("spec") or {}
     if body is None or (spec.get("implementationRef") or {}).get("name") != implementation:
         return Sample.error(f"MigrationJob {source.name} of Implementation {implementation} is not there")
     status = MigrationJobStatus.model_validate(body.get("status") or {})
     if status.observed_generation != body["metadata"].get("generation"):
         return Sample.no_data(f"MigrationJob {source.name}: its spec has not been taken up yet")
-    if status.run is not RunKind.FINAL or status.phase not in SETTLED or status.counts is None:
+    if status.run is None or not status.run.loads or status.phase not in SETTLED or status.counts is None:
         standing = f"{status.run or 'run'} is {status.phase or 'Pending'}"
-        return Sample.no_data(f"MigrationJob {source.name}: its Final run has not ended with counts; {standing}")
+        return Sample.no_data(
+            f"MigrationJob {source.name}: its Final run or Delta has not ended with counts; {standing}"
+        )
     if source.measure is MigrationMeasure.BALANCED:
         return Sample.of(str(int(status.counts.balanced)))
     if source.measure is MigrationMeasure.QUARANTINED:

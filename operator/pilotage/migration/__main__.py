@@ -79,6 +79,8 @@ def run_identifier(arguments: argparse.Namespace) -> str:
     spec = _spec(arguments).to_manifest()
     # Whether it can and shall be taken back does not make it another run.
     del spec["rollback"]
+    if spec["run"] != RunKind.DELTA:
+        del spec["delta"]
     content = ledger.canonical([spec, place])
     return str(uuid.UUID(hashlib.sha256(content.encode()).hexdigest()[:32]))
 
@@ -155,7 +157,7 @@ def _new_attempt(run: str) -> str:
         known = ledger.read_run(connection, run)
     if known is None:
         return ""
-    loaded = known.state == "succeeded" and known.kind is RunKind.FINAL
+    loaded = known.state == "succeeded" and known.kind.loads
     return known.attempt if known.state == "loading" or loaded else datetime.now(UTC).isoformat()
 
 
@@ -241,6 +243,8 @@ def quarantine_replay(arguments: argparse.Namespace) -> dict[str, Any]:
     run = run_identifier(arguments)
     with connect() as connection:
         known = _known_run(connection, run)
+        if known.kind is RunKind.DELTA:
+            raise Halt("NotSucceeded", f"run {run} is a Delta: mend the source and make another one (spec.delta.round)")
         if known.state != "succeeded" or known.kind is not RunKind.FINAL:
             text = f"run {run}, a {known.kind}, is {known.state} and has loaded nothing: repair the source"
             raise Halt("NotSucceeded", f"{text} and run it again")
@@ -385,7 +389,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "load rejected rows that were repaired", quarantine_replay, (*_LOAD, _replay_options), in_words
     ),
     "rollback": Command(
-        "take a Final run back: remove what it inserted, restore what it overwrote",
+        "take a Final run or a Delta back: remove what it inserted, restore what it overwrote",
         rollback,
         (*_LOAD, _rollback_options),
     ),

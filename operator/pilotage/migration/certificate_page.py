@@ -7,7 +7,8 @@ from html import escape
 from typing import Any, Final
 
 LANGUAGES: Final = ("zh-CN", "en")
-OUTCOMES: Final = ("loaded", "updated", "kept", "filtered", "duplicates", "quarantined")
+OUTCOMES: Final = ("loaded", "updated", "kept", "filtered", "duplicates", "unchanged", "quarantined")
+BESIDE: Final = ("deleted", "missing", "refused")
 
 _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {
@@ -19,6 +20,9 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
         "lead_Rehearsal": "A rehearsal: the rows were loaded into copies of the tables, in a schema of their own. No "
         "row is in the tables that people work with. The final run is held to these sources, this mapping and these "
         "rules.",
+        "lead_Delta": "A delta: of the rows that were read, those that are new or changed since the run below were "
+        "written, in one transaction, in which the checks below were made; had one of them failed, nothing would have "
+        "been written. Rows that people had changed in the target meanwhile were not written over.",
         "duration": "Seconds for loading and for settling",
         "run": "Run",
         "database": "Database",
@@ -46,6 +50,13 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
         "kept": "Kept in target",
         "filtered": "Filtered",
         "duplicates": "Duplicates",
+        "unchanged": "Unchanged",
+        "deleted": "Deleted in target",
+        "missing": "Gone from the source, still in target",
+        "refused": "Refused: people work with the row",
+        "gone": "Rows of the target beside those read",
+        "baseline": "Goes on from run",
+        "mappingChanged": "Objects whose mapping is another one since",
         "quarantined": "Quarantined",
         "adds_up": "Adds up",
         "yes": "yes",
@@ -80,6 +91,8 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
         "lead_Mock": "试运行（Mock）：全部操作在同一个数据库事务内完成，随后整体撤销。数据库中没有写入任何一行。",
         "lead_Rehearsal": "演练（Rehearsal）：数据写入独立模式（schema）中的表副本，业务表中没有写入任何一行。"
         "正式迁移须与本次演练的来源、映射和规则一致。",
+        "lead_Delta": "增量（Delta）：自下列运行以来新增或变更的行在同一个数据库事务内写入，下列核对也在该事务内完成；"
+        "任何一项核对不通过，则一行也不会写入。其间在目标系统中被人修改过的记录未被覆盖。",
         "duration": "装载与结算用时（秒）",
         "run": "运行编号",
         "database": "数据库",
@@ -107,6 +120,13 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
         "kept": "保留目标原值",
         "filtered": "过滤",
         "duplicates": "重复",
+        "unchanged": "未变",
+        "deleted": "目标中已删除",
+        "missing": "来源中已不存在，目标中仍保留",
+        "refused": "未写入：目标中的记录已有人使用",
+        "gone": "不在读入行内的目标记录",
+        "baseline": "承接的运行编号",
+        "mappingChanged": "此后映射有变更的对象",
         "quarantined": "隔离",
         "adds_up": "相符",
         "yes": "是",
@@ -150,6 +170,10 @@ _MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
     "E_FK": ("引用的记录不存在或不唯一", "a reference names no row, or more than one"),
     "E_DB": ("目标库的约束或触发器拒绝该行", "a constraint or trigger of the target refuses the row"),
     "E_DUP_SOURCE": ("来源中主键或唯一值重复", "the key, or a unique value, is there twice in the source"),
+    "E_TARGET_CHANGED": (
+        "装载之后，目标中的该记录已被人修改或删除",
+        "somebody changed or deleted the row in the target since it was loaded",
+    ),
     "E_PK_CONFLICT": ("目标中已有该主键", "the key is already in the target"),
 }
 _STYLE: Final = """
@@ -178,6 +202,7 @@ def certificate_page(certificate: Mapping[str, Any], digest: str, ended: str, la
         (text["duration"], ", ".join(f"{seconds:g}" for seconds in certificate.get("durations", {}).values())),
         (text["versions"], ", ".join(f"{name} {version}" for name, version in certificate["versions"].items())),
     ]
+    facts += _baseline(certificate.get("baseline") or {}, text)
     order = certificate.get("order") or {}
     if len(order.get("objects", ())) > 1:
         facts.append((text["order"], ", ".join(order["objects"])))
@@ -204,6 +229,7 @@ def certificate_page(certificate: Mapping[str, Any], digest: str, ended: str, la
         *([f"<h2>{escape(text['statements'])}</h2>", _statements(statements, text)] if statements else []),
         f"<h2>{escape(text['identity'])}</h2>",
         _identity(certificate, text),
+        *([f"<h2>{escape(text['gone'])}</h2>", _gone(certificate, text)] if certificate.get("baseline") else []),
         f"<h2>{escape(text['checks'])}</h2>",
         _checks(certificate["checks"], text),
         *([f"<h2>{escape(text['groups'])}</h2>", _groups(groups, text)] if groups else []),
@@ -221,21 +247,35 @@ def certificate_page(certificate: Mapping[str, Any], digest: str, ended: str, la
     )
 
 
+def _baseline(baseline: Mapping[str, Any], text: Mapping[str, str]) -> list[tuple[str, str]]:
+    if not baseline:
+        return []
+    facts = [(text["baseline"], f"{baseline['run']}, {baseline['certificateDigest']}")]
+    changed = baseline["mappingChanged"]
+    return [*facts, (text["mappingChanged"], ", ".join(changed))] if changed else facts
+
+
+def _gone(certificate: Mapping[str, Any], text: Mapping[str, str]) -> str:
+    rows = [[_cell(found["name"]), *(_number(found[column]) for column in BESIDE)] for found in certificate["objects"]]
+    return _table([text["object"], *(text[name] for name in BESIDE)], rows)
+
+
 def _statements(statements: Sequence[Mapping[str, Any]], text: Mapping[str, str]) -> str:
     rows = [[_cell(found["object"]), _code(found["statement"]), _number(found["rows"])] for found in statements]
     return _table([text["object"], text["statement"], text["rows"]], rows)
 
 
 def _identity(certificate: Mapping[str, Any], text: Mapping[str, str]) -> str:
+    outcomes = [name for name in OUTCOMES if name != "unchanged" or certificate.get("baseline")]
     header = [
         text["object"],
         text["read"],
-        *(f"{'=' if at == 0 else '+'} {text[name]}" for at, name in enumerate(OUTCOMES)),
+        *(f"{'=' if at == 0 else '+'} {text[name]}" for at, name in enumerate(outcomes)),
     ]
     rows = [
         [
             _cell(name),
-            *(_number(found[column]) for column in ("read", *OUTCOMES)),
+            *(_number(found.get(column, 0)) for column in ("read", *outcomes)),
             _cell(_said(found["balanced"], text)),
         ]
         for name, found in [

@@ -9,7 +9,8 @@ from pilotage.migration.database import Connection
 
 _COUNTS = """
 select c.object, c.read, c.filtered, coalesce(q.rows, 0),
-       coalesce(x.loaded, 0), coalesce(x.updated, 0), coalesce(x.kept, 0), coalesce(x.duplicates, 0)
+       coalesce(x.loaded, 0), coalesce(x.updated, 0), coalesce(x.kept, 0), coalesce(x.duplicates, 0),
+       coalesce(x.unchanged, 0), coalesce(g.deleted, 0), coalesce(g.missing, 0), coalesce(f.rows, 0)
   from (select object, min(object_order) as ordinal, coalesce(sum(rows_read), 0)::bigint as read,
                coalesce(sum(rows_filtered), 0)::bigint as filtered
           from mig.chunk where run_id = %(run)s group by object) c
@@ -18,8 +19,13 @@ select c.object, c.read, c.filtered, coalesce(q.rows, 0),
   left join (select object, count(*) filter (where outcome = 'loaded') as loaded,
                     count(*) filter (where outcome = 'updated') as updated,
                     count(*) filter (where outcome = 'kept') as kept,
-                    count(*) filter (where outcome = 'duplicates') as duplicates
+                    count(*) filter (where outcome = 'duplicates') as duplicates,
+                    count(*) filter (where outcome = 'unchanged') as unchanged
                from mig.crosswalk where run_id = %(run)s group by object) x using (object)
+  left join (select object, count(*) filter (where outcome = 'deleted') as deleted,
+                    count(*) filter (where outcome in ('kept', 'refused')) as missing
+               from mig.gone where run_id = %(run)s group by object) g using (object)
+  left join (select object, count(*) as rows from mig.refusal where run_id = %(run)s group by object) f using (object)
  order by c.ordinal
 """
 
@@ -37,10 +43,11 @@ select object, column_name, left(bad_value, 40), count(*) from mig.quarantine
 def count_objects(connection: Connection, run: str) -> list[ObjectCounts]:
     """Counts of each object, in the order of the spec."""
     found = []
-    for name, read, filtered, quarantined, loaded, updated, kept, duplicates in connection.execute(
+    for name, read, filtered, quarantined, loaded, updated, kept, duplicates, unchanged, *beside in connection.execute(
         _COUNTS, {"run": run}
     ):
-        accounted = loaded + updated + kept + filtered + duplicates + quarantined
+        accounted = loaded + updated + kept + filtered + duplicates + unchanged + quarantined
+        deleted, missing, refused = beside
         found.append(
             ObjectCounts(
                 name=name,
@@ -50,6 +57,10 @@ def count_objects(connection: Connection, run: str) -> list[ObjectCounts]:
                 kept=kept,
                 filtered=filtered,
                 duplicates=duplicates,
+                unchanged=unchanged,
+                deleted=deleted,
+                missing=missing,
+                refused=refused,
                 quarantined=quarantined,
                 balanced=read == accounted,
             )
@@ -59,7 +70,7 @@ def count_objects(connection: Connection, run: str) -> list[ObjectCounts]:
 
 def add_up(objects: list[ObjectCounts]) -> Counts:
     """Counts of the whole run; balanced when every object is."""
-    names = ("read", "loaded", "updated", "kept", "filtered", "duplicates", "quarantined")
+    names = [name for name in Counts.model_fields if name != "balanced"]
     sums = {name: sum(getattr(found, name) for found in objects) for name in names}
     return Counts(**sums, balanced=all(found.balanced for found in objects))
 

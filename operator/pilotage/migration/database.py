@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
@@ -14,6 +15,13 @@ from pilotage.migration.errors import Halt
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+# A row's text must not depend on who asks for it.
+_FORM: Final = {
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+}
 _COLUMNS = """
 select a.attname, t.typname, format_type(a.atttypid, a.atttypmod), a.atttypmod, a.attnotnull,
        a.atthasdef or a.attidentity <> '', a.attgenerated <> ''
@@ -38,6 +46,23 @@ def server_version(connection: Connection) -> str:
 def table_identifier(schema: str, table: str) -> sql.Identifier:
     """A table's qualified name, quoted."""
     return sql.Identifier(schema, table)
+
+
+@contextmanager
+def one_form(connection: Connection) -> Iterator[None]:
+    """Within this, a row's text does not depend on who asks for it. In a transaction only."""
+    before = {name: _setting(connection, name, value) for name, value in _FORM.items()}
+    yield
+    for name, value in before.items():
+        _setting(connection, name, value)
+
+
+def _setting(connection: Connection, name: str, value: str) -> str:
+    """Set it for this transaction, and return what it was."""
+    found = connection.execute(
+        "select was, set_config(%s, %s, true) from (select current_setting(%s) as was offset 0) s", (name, value, name)
+    ).fetchone()
+    return str(found[0]) if found else ""
 
 
 def read_columns(connection: Connection, schema: str, table: str) -> dict[str, Column]:

@@ -13,7 +13,7 @@ from pilotage.migration.database import Connection, table_identifier
 from pilotage.migration.merge import key_match, outcome, typed
 from pilotage.migration.order import Late
 from pilotage.migration.plan import ObjectPlan
-from pilotage.migration.references import put_dangling_away, resolve
+from pilotage.migration.references import known_rows, put_dangling_away, resolve
 
 # What leads nowhere although the staged rows promised it is found in rounds; each begins the merge anew.
 ROUND_ROWS: Final = 100_000
@@ -46,7 +46,7 @@ def put_away_known(
         pass
 
 
-def fill(connection: Connection, run: str, schema: str, plans: Mapping[str, ObjectPlan]) -> list[Dangling]:
+def fill(connection: Connection, schema: str, plans: Mapping[str, ObjectPlan]) -> list[Dangling]:
     """Fill all late columns, as far as each object's conflict policy writes; or say what leads nowhere."""
     dangling = []
     for plan in plans.values():
@@ -74,7 +74,7 @@ def fill(connection: Connection, run: str, schema: str, plans: Mapping[str, Obje
     if not dangling:
         for plan in plans.values():
             if plan.late:
-                _write(connection, run, schema, plan)
+                _write(connection, schema, plan)
     return dangling
 
 
@@ -112,26 +112,24 @@ def _promised_by_none(schema: str, plan: ObjectPlan, late: Late, plans: Mapping[
                 sql.Identifier("mig_stg", parent.staging), same, outcome("p")
             )
         )
+    if reference and (there := known_rows(schema, parents[0], match, match)):
+        conditions.append(
+            sql.SQL("not exists (select 1 from ({}) p where p.given = s.{})").format(there, plan.staged(late.column))
+        )
     return sql.SQL(" and ").join(conditions)
 
 
-def _write(connection: Connection, run: str, schema: str, plan: ObjectPlan) -> None:
-    """Fill the late columns of rows that were inserted, and of those that were there as the policy has it."""
+def _write(connection: Connection, schema: str, plan: ObjectPlan) -> None:
+    """Fill the late columns of rows that this chain inserted, and of those that were there as the policy has it."""
     columns = [one.column for one in plan.late]
     policy = plan.definition.on_conflict.policy
-    _update(connection, schema, plan, columns, sql.SQL("s._outcome is null"), fills=False)
+    brought = sql.SQL("(s._outcome is null or (s._outcome = 'updated' and s._inserted))")
+    _update(connection, schema, plan, columns, brought, fills=False)
     if policy is ConflictPolicy.NEWER_WINS:
         _update(connection, schema, plan, columns, sql.SQL("s._outcome = 'updated'"), fills=False)
     elif policy in {ConflictPolicy.OVERWRITE, ConflictPolicy.FILL_NULLS}:
         was_there = sql.SQL("s._outcome in ('kept', 'updated')")
         _update(connection, schema, plan, columns, was_there, fills=policy is ConflictPolicy.FILL_NULLS)
-        connection.execute(
-            sql.SQL(
-                "update mig.crosswalk c set outcome = 'updated' from {} s where c.run_id = %s and c.object = %s"
-                " and c.src_offset = s._seq and c.outcome = 'kept' and s._outcome = 'updated'"
-            ).format(sql.Identifier("mig_stg", plan.staging)),
-            (run, plan.definition.name),
-        )
 
 
 def _update(

@@ -15,7 +15,8 @@ from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.migration.database import Connection
 from pilotage.migration.errors import Halt
 
-# The crosswalk has no foreign key to its run: a line is written for each row, and only when the run succeeds.
+# The crosswalk has no foreign key to its run: a line is written for each row, and only when the run succeeds. A ledger
+# of an earlier version gets its new columns once: an ALTER TABLE locks it even where there is nothing to do.
 SCHEMA: Final = """
 create schema if not exists mig;
 create schema if not exists mig_stg;
@@ -41,13 +42,24 @@ create table if not exists mig.quarantine (
   src_raw bytea not null, primary key (run_id, object, chunk_id, src_offset, stage, rule));
 create table if not exists mig.crosswalk (
   run_id text not null, object text not null, src_offset bigint not null,
-  target_key jsonb not null, outcome text not null, primary key (run_id, object, src_offset));
+  target_key jsonb not null, outcome text not null, source_digest bigint, stored_digest bigint, inserted boolean,
+  replaced_by text, primary key (run_id, object, src_offset));
+do $$ begin
+  if not exists (select from pg_attribute where attrelid = 'mig.crosswalk'::regclass and attname = 'replaced_by') then
+    alter table mig.crosswalk add source_digest bigint, add stored_digest bigint, add inserted boolean,
+      add replaced_by text;
+  end if;
+end $$;
 create table if not exists mig.undo (
   run_id text not null, object text not null, src_offset bigint not null, src_line bigint not null,
   target_key jsonb not null, before jsonb, digest text, primary key (run_id, object, src_offset));
 create table if not exists mig.refusal (
   run_id text not null, object text not null, src_offset bigint not null, src_line bigint not null,
   target_key jsonb not null, reason text not null);
+create table if not exists mig.gone (
+  run_id text not null references mig.run on delete cascade, object text not null, target_key jsonb not null,
+  stored_digest bigint, inserted boolean not null, outcome text not null default 'kept',
+  reason text not null default '', primary key (run_id, object, target_key));
 create table if not exists mig.push (
   run_id text not null references mig.run on delete cascade, object text not null, destination text not null,
   batch int not null, rows int not null, sha256 text not null, content bytea not null,
@@ -267,6 +279,13 @@ def durations(connection: Connection, run: str) -> dict[str, float]:
 def add_quarantine(connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
     """Put rejected rows away: one line for each reason, in the order of the table's columns."""
     with connection.cursor().copy("copy mig.quarantine from stdin") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def add_refusals(connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Write down rows of the target that stand against a run, in the order of the table's columns."""
+    with connection.cursor().copy("copy mig.refusal from stdin") as copy:
         for row in rows:
             copy.write_row(row)
 

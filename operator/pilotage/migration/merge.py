@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -41,6 +41,20 @@ def key_match(plan: ObjectPlan, *, source: str, target: str) -> sql.Composed:
     )
 
 
+def same_key(plan: ObjectPlan, alias: str, remembered: str) -> sql.Composed:
+    """The condition that a row of the target is the one that a remembered row speaks of."""
+    return sql.SQL(" and ").join(
+        sql.SQL("{}.{} = ({}.target_key ->> {})::{}").format(
+            sql.Identifier(alias),
+            sql.Identifier(column),
+            sql.Identifier(remembered),
+            sql.Literal(place),
+            sql.SQL(plan.columns[column].sql_type),
+        )
+        for place, column in enumerate(plan.definition.key)
+    )
+
+
 def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan, budget: ErrorBudget) -> None:
     """Decide conflicts, update and insert; rows that the database refuses are put away, each with its reason.
 
@@ -64,16 +78,8 @@ def merge_object(connection: Connection, run: str, schema: str, plan: ObjectPlan
             sql.SQL("update {} s set _outcome = 'kept' where s._outcome is null and {}").format(staging, matching)
         )
         if statement := _update_statement(table, plan):
-            _write(connection, run, plan, budget, sql.SQL("_outcome = 'kept'"), statement)
-    _write(connection, run, plan, budget, sql.SQL("_outcome is null"), _insert_statement(table, plan))
-    connection.execute(
-        sql.SQL(
-            "insert into mig.crosswalk (run_id, object, src_offset, target_key, outcome)"
-            " select %s, %s, s._seq, {key}, {outcome} from {staging} s"
-            " where {outcome} not in ('quarantined', 'filtered')"
-        ).format(key=key_text(plan, "s"), outcome=outcome("s"), staging=staging),
-        (run, plan.definition.name),
-    )
+            write(connection, run, plan, budget, sql.SQL("_outcome = 'kept'"), statement)
+    write(connection, run, plan, budget, sql.SQL("_outcome is null"), _insert_statement(table, plan))
 
 
 def _refuse_ambiguous(connection: Connection, run: str, plan: ObjectPlan, matches: sql.Composed) -> None:
@@ -128,9 +134,7 @@ def _update_statement(table: sql.Identifier, plan: ObjectPlan) -> sql.Composed |
         )
     if policy is ConflictPolicy.KEEP_TARGET or not columns:
         return None
-    assignments = sql.SQL(", ").join(
-        sql.SQL(form).format(column=sql.Identifier(column), value=typed(plan, column, "s")) for column in columns
-    )
+    assignments = assigned(plan, columns, form)
     return sql.SQL(
         "with changed as (update {table} t set {assignments} from {staging} s"
         " where s._outcome = 'kept' and s._seq between %s and %s and {same} and ({changed}) returning s._seq)"
@@ -144,6 +148,13 @@ def _update_statement(table: sql.Identifier, plan: ObjectPlan) -> sql.Composed |
     )
 
 
+def assigned(plan: ObjectPlan, columns: Sequence[str], form: str = "{column} = {value}") -> sql.Composed:
+    """What an UPDATE sets, from the staged row `s`."""
+    return sql.SQL(", ").join(
+        sql.SQL(form).format(column=sql.Identifier(column), value=typed(plan, column, "s")) for column in columns
+    )
+
+
 def _wins(plan: ObjectPlan) -> sql.Composable:
     """The condition that a kept row is to replace the target's. A row without a date is older than any that has one."""
     column = plan.definition.on_conflict.column
@@ -154,7 +165,7 @@ def _wins(plan: ObjectPlan) -> sql.Composable:
     )
 
 
-def _write(
+def write(
     connection: Connection,
     run: str,
     plan: ObjectPlan,

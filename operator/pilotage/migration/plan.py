@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,10 +20,10 @@ from pilotage.api.v1alpha1.migrationjob import (
     Encoding,
     MigrationJobSpec,
     MigrationObject,
-    RunKind,
     spec_problem,
 )
 from pilotage.migration import ledger
+from pilotage.migration.baseline import compared, find_baseline
 from pilotage.migration.conversion import Column
 from pilotage.migration.database import Connection, require_columns, require_references
 from pilotage.migration.encoding import decode
@@ -43,6 +43,8 @@ DEFAULT_CHUNK_ROWS: Final = 25_000
 MAX_CHUNK_BYTES: Final = 4 << 20
 # States of a run whose staged rows are gone: it can only be left alone or planned anew.
 LEFT: Final = frozenset({"succeeded", "rolledback"})
+# PostgreSQL 14 has hash_record_extended.
+DIGESTING_VERSION: Final = 140_000
 READ_BYTES: Final = 1 << 20
 UNKNOWN_END: Final = 1 << 62
 PART_LEVEL: Final = 1
@@ -54,7 +56,7 @@ class ObjectPlan:
     """One object as the workers need it. `order` is its place in the spec; `late` are columns that are filled last.
 
     `kept` says that its lines are in the ledger's `mig.part`, because no worker could read a range of the file, or has
-    it.
+    it. `chain` is what a Delta goes on with: the id of the Final run that began it.
     """
 
     definition: MigrationObject
@@ -70,6 +72,7 @@ class ObjectPlan:
     kept: bool = False
     consistency: Consistency | None = None
     late: tuple[Late, ...] = ()
+    chain: str | None = None
 
     def line_texts(self, raw: bytes) -> list[str]:
         """The texts of one record, in the order of the header. Raises Refused, csv.Error and UnicodeDecodeError."""
@@ -105,6 +108,7 @@ class ObjectPlan:
             "kept": self.kept,
             "consistency": self.consistency.value if self.consistency else None,
             "late": late_to_json(self.late),
+            "chain": self.chain,
         }
 
     @staticmethod
@@ -279,15 +283,26 @@ def make_plan(
     columns = {found.name: require_columns(connection, schema, found) for found in spec.objects}
     for found in spec.objects:
         require_references(connection, schema, by_name, found)
+    baseline = find_baseline(connection, spec, job)
     order = arrange(list(by_name), read_ties(connection, schema, spec.objects, columns))
     with _source_root(spec, root) as folder:
         looked_at = {}
         for place, found in enumerate(spec.objects):
             planned, opened = plan_object(spec, found, place, folder, columns[found.name], run)
-            looked_at[found.name] = replace(planned, late=tuple(order.late.get(found.name, ()))), opened
+            late, chain = tuple(order.late.get(found.name, ())), baseline["chain"] if baseline else None
+            looked_at[found.name] = replace(planned, late=late, chain=chain), opened
         objects = [looked_at[name] for name in order.objects]
-        settings = {"job": job, "order": order.to_json()}
-        return _write_plan(connection, spec, objects, settings, run=run, attempt=attempt, chunk_rows=chunk_rows)
+        settings = {"job": job, "order": order.to_json(), **_chain(connection, run, baseline)}
+        return _write_plan(
+            connection, spec, objects, settings, run=run, attempt=attempt, chunk_rows=chunk_rows, baseline=baseline
+        )
+
+
+def _chain(connection: Connection, run: str, baseline: Mapping[str, Any] | None) -> dict[str, str]:
+    """The Final run that this one's rows go back to; nothing where the server cannot digest rows for a later Delta."""
+    if connection.info.server_version < DIGESTING_VERSION:
+        return {}
+    return {"chain": baseline["chain"] if baseline else run}
 
 
 @contextmanager
@@ -311,10 +326,13 @@ def _write_plan(
     run: str,
     attempt: str,
     chunk_rows: int,
+    baseline: Mapping[str, Any] | None,
 ) -> str:
     # Whether a run is to be taken back is no part of what it is.
     kept = spec.model_copy(update={"rollback": spec.rollback.model_copy(update={"run": None})})
-    content = {"spec": kept.to_manifest(), "objects": [planned.to_json() for planned, _ in objects]}
+    content: dict[str, Any] = {"spec": kept.to_manifest(), "objects": [planned.to_json() for planned, _ in objects]}
+    if baseline:
+        content["baseline"] = compared(baseline, content)
     # What a live database held cannot be told before it is read: each attempt reads it anew.
     once = attempt if spec.source.connection else ""
     plan_hash = hashlib.sha256(ledger.canonical([content, chunk_rows, once]).encode()).hexdigest()
@@ -323,7 +341,7 @@ def _write_plan(
 
 def _repeatable(known: ledger.RunRow, attempt: str) -> bool:
     """Whether the run is over, nothing of it is in the target, and somebody wants it anew."""
-    nothing_there = known.state == "rolledback" or known.kind is not RunKind.FINAL
+    nothing_there = known.state == "rolledback" or not known.kind.loads
     return known.attempt != attempt and known.state in LEFT and nothing_there
 
 
@@ -435,6 +453,6 @@ def _create_staging(connection: Connection, planned: ObjectPlan) -> None:
     connection.execute(
         sql.SQL(
             "create unlogged table {} (_seq bigint primary key, _chunk int not null, _line bigint not null,"
-            ' _raw bytea not null, _order text collate "C", _outcome text, {})'
+            ' _raw bytea not null, _order text collate "C", _outcome text, _inserted boolean, _stored bigint, {})'
         ).format(table, sql.SQL(", ").join(columns))
     )

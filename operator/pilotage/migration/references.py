@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from psycopg import sql
 
 from pilotage.api.v1alpha1.migrationjob import FieldMapping
+from pilotage.migration.crosswalk import current
 from pilotage.migration.database import Connection, table_identifier
-from pilotage.migration.merge import key_match, outcome
+from pilotage.migration.merge import key_match, outcome, same_key
 from pilotage.migration.plan import ObjectPlan
 from pilotage.migration.quarantine import put_away
 
@@ -40,7 +41,10 @@ def resolve(
     if not (reference := field.reference):
         return
     if reference.object:
-        found = _loaded_rows(schema, plans[reference.object], reference.match, reference.use)
+        parent = plans[reference.object]
+        found = _loaded_rows(schema, parent, reference.match, reference.use)
+        if there := known_rows(schema, parent, reference.match, reference.use):
+            found = sql.SQL("{} union all {}").format(found, there)
     else:
         found = sql.SQL("select t.{match}::text as given, t.{use}::text as used from {table} t").format(
             match=sql.Identifier(reference.match),
@@ -80,6 +84,25 @@ def put_dangling_away(
         column=field.from_ or field.to,
         value=plan.staged(field.to),
         message=f"names no row, or more than one, of {place} by {match}",
+    )
+
+
+def known_rows(schema: str, plan: ObjectPlan, match: str, use: str) -> sql.Composed | None:
+    """Of a Delta: rows that are there by an earlier run, whatever became of them in the source; None when a row cannot
+    be told by `match`, which then is no column of the key that has the source's own value.
+    """
+    named = {field.to for field in plan.definition.fields if not field.reference}
+    if plan.chain is None or match not in plan.definition.key or match not in named:
+        return None
+    return sql.SQL(
+        "select d.target_key ->> {place} as given, t.{use}::text as used from mig.crosswalk d join {table} t on {same}"
+        " where {current}"
+    ).format(
+        place=sql.Literal(plan.definition.key.index(match)),
+        use=sql.Identifier(use),
+        table=table_identifier(schema, plan.definition.to),
+        same=same_key(plan, "t", "d"),
+        current=current(plan),
     )
 
 

@@ -5,6 +5,7 @@ Duplicates, references and conflicts are decided here over all staged rows, so t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind
-from pilotage.migration import late, ledger, rehearsal, undo
+from pilotage.api.v1alpha1.migrationjob import MigrationJobSpec, RunKind, TargetChangedPolicy
+from pilotage.migration import baseline, crosswalk, deletion, delta, late, ledger, rehearsal, undo
 from pilotage.migration.budget import over_budget
 from pilotage.migration.certificate import write_certificate
 from pilotage.migration.checks import group_totals, run_checks
@@ -27,7 +28,13 @@ from pilotage.migration.references import resolve_references
 from pilotage.migration.statements import run_statements
 
 MAX_KEPT_REASONS = 20_000
-REASONS = {RunKind.MOCK: "Mocked", RunKind.REHEARSAL: "Rehearsed", RunKind.FINAL: "Reconciled"}
+MAX_REFUSALS_NAMED = 5
+REASONS = {
+    RunKind.MOCK: "Mocked",
+    RunKind.REHEARSAL: "Rehearsed",
+    RunKind.FINAL: "Reconciled",
+    RunKind.DELTA: "Reconciled",
+}
 
 
 @dataclass
@@ -36,6 +43,7 @@ class _Account:
 
     result: dict[str, Any] = field(default_factory=dict)
     kept: list[tuple[Any, ...]] = field(default_factory=list)
+    refusals: list[tuple[Any, ...]] = field(default_factory=list)
     statements: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -58,6 +66,7 @@ def settle(connection: Connection, run: str) -> None:
         if not ledger.all_done(connection, run):
             return
         connection.execute("delete from mig.quarantine where run_id = %s and stage = 'settle'", (run,))
+        connection.execute("delete from mig.refusal where run_id = %s", (run,))
         scratch = rehearsal.scratch_schema(found.plan.get("job") or run)
         account = _Account()
         try:
@@ -67,6 +76,7 @@ def settle(connection: Connection, run: str) -> None:
                     raise psycopg.Rollback
         except Halt as halt:
             ledger.add_quarantine(connection, account.kept)
+            ledger.add_refusals(connection, account.refusals)
             # Nothing was loaded: the counts of the attempt that was undone must not say so.
             undone = {**run_result(connection, run), "checks": account.result.get("checks", [])}
             ledger.end_run(connection, run, halt.outcome.lower(), halt.reason, halt.message, undone)
@@ -104,6 +114,7 @@ def _settle_by_kind(
         rehearsal.require_delta(found.plan.get("rehearsal"), spec, account.result["objects"])
     except Halt:
         account.kept = _reasons(connection, run)
+        account.refusals = _refusals(connection, run)
         account.result = account.result or run_result(connection, run)
         raise
     if spec.run is RunKind.MOCK:
@@ -120,6 +131,8 @@ def _particulars(connection: Connection, spec: MigrationJobSpec, found: ledger.R
         return {"scratchSchema": scratch, "notExercised": rehearsal.triggers(connection, spec)}
     if spec.run is RunKind.FINAL and found.plan.get("rehearsal"):
         return {"rehearsal": found.plan["rehearsal"]}
+    if spec.run is RunKind.DELTA:
+        return {"baseline": found.plan["baseline"], "delta": spec.delta.to_manifest()}
     return {}
 
 
@@ -128,6 +141,8 @@ def _merge(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What the user's own statements did, and the results of the checks."""
     run, schema = found.run, spec.target.schema_
+    if spec.run.loads:
+        baseline.hold(connection, found)
     connection.execute("set local lock_timeout = '60s'")
     connection.execute("set local work_mem = '64MB'")
     for table in sorted({plan.definition.to for plan in plans.values()}):
@@ -136,6 +151,8 @@ def _merge(
     if (found.plan.get("order") or {}).get("deferred"):
         connection.execute("set constraints all deferred")
     statements = _merge_until_sound(connection, run, spec, plans)
+    for plan in plans.values():
+        crosswalk.write_crosswalk(connection, found, schema, plan)
     if _undoable(spec):
         for plan in plans.values():
             undo.keep_digests(connection, run, schema, plan)
@@ -159,10 +176,13 @@ def _merge_until_sound(
     dangling: list[late.Dangling] = []
     while True:
         statements = _merge_objects(connection, run, spec, plans, early, dangling)
-        if found := late.fill(connection, run, spec.target.schema_, plans):
+        if found := late.fill(connection, spec.target.schema_, plans):
             dangling += found
             connection.execute("rollback to savepoint unmerged")
             continue
+        if spec.run is RunKind.DELTA:
+            deletion.settle_gone(connection, run, spec, plans, images=_undoable(spec))
+            _require_accepted(connection, run, spec)
         try:
             connection.execute("set constraints all immediate")
         except psycopg.IntegrityError as error:
@@ -177,7 +197,22 @@ def _merge_until_sound(
 
 
 def _undoable(spec: MigrationJobSpec) -> bool:
-    return spec.rollback.before_images and spec.run is RunKind.FINAL
+    return spec.rollback.before_images and spec.run.loads
+
+
+def _require_accepted(connection: Connection, run: str, spec: MigrationJobSpec) -> None:
+    """Raises Rejected when people have changed rows that the Delta would write, unless that is to be quarantined."""
+    found = _refusals(connection, run)
+    if found and spec.delta.on_target_changed is TargetChangedPolicy.REFUSE:
+        # A row that is gone from the source has no line there, and its key is customers' data.
+        rows = (f"{name}{f', line {line}' if line else ''}: {reason}" for _, name, _, line, _, reason in found)
+        first = "; ".join(itertools.islice(rows, MAX_REFUSALS_NAMED))
+        more = f"; and {len(found) - MAX_REFUSALS_NAMED} more" if len(found) > MAX_REFUSALS_NAMED else ""
+        raise Rejected(
+            "TargetChanged",
+            f"rows were changed in the target since they were loaded: {first}{more}. mig.refusal lists them; decide "
+            "each in the target or the source, or set spec.delta.onTargetChanged to Quarantine (nothing was loaded)",
+        )
 
 
 def _merge_objects(
@@ -205,9 +240,14 @@ def _merge_objects(
         resolve_references(connection, run, schema, plan, plans)
         settle_duplicates(connection, run, plan)
         settle_unique(connection, run, plan)
+        budget = found.error_budget or spec.error_budget
+        if spec.run is RunKind.DELTA:
+            delta.compare(connection, run, plan, spec.delta.deletes)
         if _undoable(spec):
             undo.keep_images(connection, run, schema, plan)
-        merge_object(connection, run, schema, plan, found.error_budget or spec.error_budget)
+        if spec.run is RunKind.DELTA:
+            delta.bring_changed(connection, run, schema, plan, budget)
+        merge_object(connection, run, schema, plan, budget)
     return statements
 
 
@@ -236,6 +276,14 @@ def _judge(connection: Connection, run: str, spec: MigrationJobSpec, result: dic
 def _reasons(connection: Connection, run: str) -> list[tuple[Any, ...]]:
     return connection.execute(
         "select * from mig.quarantine where run_id = %s and stage = 'settle' order by object, src_offset limit %s",
+        (run, MAX_KEPT_REASONS),
+    ).fetchall()
+
+
+def _refusals(connection: Connection, run: str) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "select run_id, object, src_offset, src_line, target_key::text, reason from mig.refusal where run_id = %s"
+        " order by object, src_offset, target_key limit %s",
         (run, MAX_KEPT_REASONS),
     ).fetchall()
 

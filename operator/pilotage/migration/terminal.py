@@ -8,7 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-COUNTS: Final = ("read", "loaded", "updated", "kept", "filtered", "duplicates", "quarantined")
+COUNTS: Final = (
+    "read",
+    "loaded",
+    "updated",
+    "kept",
+    "filtered",
+    "duplicates",
+    "unchanged",
+    "quarantined",
+    "deleted",
+    "missing",
+    "refused",
+)
 
 
 @contextmanager

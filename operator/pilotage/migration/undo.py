@@ -1,4 +1,4 @@
-"""Takes a loaded run back: what it inserted is removed, what it overwrote is as before; all of it or nothing.
+"""Takes a loaded run back: what it inserted goes, what it overwrote or deleted is as before; all of it or nothing.
 
 While a run is settled, every row that it writes is remembered with a digest of what was stored, and with the image of
 the row that was there before. A row whose digest is another one by now is somebody's work, and the run stays.
@@ -7,26 +7,23 @@ the row that was there before. A row whose digest is another one by now is someb
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pilotage.api.v1alpha1.migrationjob import ConflictPolicy, MigrationJobSpec, RunKind
-from pilotage.migration import ledger
-from pilotage.migration.database import Connection, table_identifier
+from pilotage.api.v1alpha1.migrationjob import ConflictPolicy, MigrationJobSpec
+from pilotage.migration import baseline, crosswalk, ledger
+from pilotage.migration.database import Connection, one_form, table_identifier
 from pilotage.migration.duplicates import key_text
 from pilotage.migration.errors import Halt, Rejected
-from pilotage.migration.merge import key_match, outcome
+from pilotage.migration.merge import key_match, outcome, same_key
 from pilotage.migration.plan import ObjectPlan
 
 MAX_REFUSALS: Final = 20_000
 MAX_NAMED: Final = 5
-# A row's text must not depend on who asks for it.
-_FORM: Final = {"TimeZone": "UTC", "bytea_output": "hex", "IntervalStyle": "postgres", "extra_float_digits": "1"}
-_REFERRING: Final = """
+REFERRING: Final = """
 select c.conname, n.nspname, r.relname,
        array(select attname from unnest(c.conkey) with ordinality k (number, place)
              join pg_attribute on attrelid = c.conrelid and attnum = number order by place),
@@ -40,18 +37,22 @@ _RESTORABLE: Final = """
 select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped
    and attgenerated = '' and attidentity <> 'a' order by attnum
 """
+_INSERTABLE: Final = """
+select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped
+   and attgenerated = '' order by attnum
+"""
 
 
 def keep_images(connection: Connection, run: str, schema: str, plan: ObjectPlan) -> None:
     """Remember the rows that merging the object may overwrite, as they are now."""
-    if plan.definition.on_conflict.policy not in CHANGES_ROWS:
+    if plan.definition.on_conflict.policy not in CHANGES_ROWS and plan.chain is None:
         return
-    with _one_form(connection):
+    with one_form(connection):
         connection.execute(
             sql.SQL(
                 "insert into mig.undo (run_id, object, src_offset, src_line, target_key, before)"
                 " select %s, %s, s._seq, s._line, {key}, to_jsonb(t) from {staging} s join {table} t on {same}"
-                " where s._outcome is null on conflict do nothing"
+                " where s._outcome is null or s._outcome = 'changed' on conflict do nothing"
             ).format(
                 key=key_text(plan, "s"),
                 staging=sql.Identifier("mig_stg", plan.staging),
@@ -79,7 +80,7 @@ def keep_digests(connection: Connection, run: str, schema: str, plan: ObjectPlan
         ).format(**parts),
         names,
     )
-    with _one_form(connection):
+    with one_form(connection):
         connection.execute(
             sql.SQL(
                 "insert into mig.undo (run_id, object, src_offset, src_line, target_key, digest)"
@@ -103,6 +104,8 @@ def roll_back(connection: Connection, run: str) -> Mapping[str, Any]:
         if found.state == "rolledback":
             return dict((found.result or {}).get("rollback", {}))
         spec = _require_loaded(found)
+        if later := baseline.successor(connection, run):
+            raise Rejected("RollbackRefused", f"the Delta {later} goes on from run {run}: take that back first")
         plans = [ObjectPlan.from_json(plan) for plan in found.plan["objects"]]
         connection.execute("delete from mig.refusal where run_id = %s", (run,))
         connection.execute("set local lock_timeout = '60s'")
@@ -115,9 +118,7 @@ def roll_back(connection: Connection, run: str) -> Mapping[str, Any]:
             with connection.transaction():
                 done = _undo(connection, run, schema, plans)
         except _Refused as refused:
-            with connection.cursor().copy("copy mig.refusal from stdin") as copy:
-                for row in refused.rows:
-                    copy.write_row((run, *row[:3], Jsonb(row[3]), row[4]))
+            ledger.add_refusals(connection, ((run, *row[:3], Jsonb(row[3]), row[4]) for row in refused.rows))
             problem = refused.message
         else:
             problem = ""
@@ -125,6 +126,7 @@ def roll_back(connection: Connection, run: str) -> Mapping[str, Any]:
                 connection.execute(
                     sql.SQL("delete from mig.{} where run_id = %s").format(sql.Identifier(table)), (run,)
                 )
+            crosswalk.restore(connection, run)
             connection.execute(
                 "update mig.run set state = 'rolledback', reason = 'RolledBack', result = result || %s"
                 " where run_id = %s",
@@ -149,7 +151,7 @@ class _Refused(Exception):
 
 
 def _require_loaded(found: ledger.RunRow) -> MigrationJobSpec:
-    if found.state != "succeeded" or found.kind is not RunKind.FINAL:
+    if found.state != "succeeded" or not found.kind.loads:
         text = f"run {found.run}, a {found.kind}, is {found.state}: nothing of it is in the target"
         raise Halt("NothingToRollBack", text)
     spec = MigrationJobSpec.model_validate(found.plan["spec"])
@@ -162,43 +164,14 @@ def _require_loaded(found: ledger.RunRow) -> MigrationJobSpec:
     return spec
 
 
-@contextmanager
-def _one_form(connection: Connection) -> Iterator[None]:
-    before = {name: _setting(connection, name, value) for name, value in _FORM.items()}
-    yield
-    for name, value in before.items():
-        _setting(connection, name, value)
-
-
-def _setting(connection: Connection, name: str, value: str) -> str:
-    """Set it for this transaction, and return what it was."""
-    found = connection.execute(
-        "select was, set_config(%s, %s, true) from (select current_setting(%s) as was offset 0) s", (name, value, name)
-    ).fetchone()
-    return str(found[0]) if found else ""
-
-
-def _same(plan: ObjectPlan, alias: str, undo: str) -> sql.Composed:
-    """The condition that a row of the target is the one that a remembered row speaks of."""
-    return sql.SQL(" and ").join(
-        sql.SQL("{}.{} = ({}.target_key ->> {})::{}").format(
-            sql.Identifier(alias),
-            sql.Identifier(column),
-            sql.Identifier(undo),
-            sql.Literal(place),
-            sql.SQL(plan.columns[column].sql_type),
-        )
-        for place, column in enumerate(plan.definition.key)
-    )
-
-
 def _undo(connection: Connection, run: str, schema: str, plans: Sequence[ObjectPlan]) -> dict[str, int]:
-    with _one_form(connection):
+    with one_form(connection):
         changed = [row for plan in plans for row in _changed(connection, run, schema, plan)]
         _refuse(changed, "rows that the run wrote were changed since")
         connection.execute("set constraints all deferred")
         try:
-            restored = sum(_restore(connection, run, schema, plan) for plan in reversed(plans))
+            restored = sum(_bring_back(connection, run, schema, plan) for plan in plans)
+            restored += sum(_restore(connection, run, schema, plan) for plan in reversed(plans))
             referred = [row for plan in plans for row in _referred(connection, run, schema, plan, plans)]
             _refuse(referred, "rows that the run inserted are referred to by others")
             for plan in plans:
@@ -229,7 +202,7 @@ def _changed(connection: Connection, run: str, schema: str, plan: ObjectPlan) ->
         ).format(
             first=sql.Identifier(plan.definition.key[0]),
             table=table_identifier(schema, plan.definition.to),
-            same=_same(plan, "t", "u"),
+            same=same_key(plan, "t", "u"),
             limit=sql.Literal(MAX_REFUSALS),
         ),
         (run, plan.definition.name),
@@ -242,7 +215,7 @@ def _referred(
     """Rows that would go and that somebody refers to who stays, also where the database would take those along."""
     found: list[tuple[Any, ...]] = []
     place = (f'"{schema}"."{plan.definition.to}"',)
-    for name, child_schema, child, columns, referred in connection.execute(_REFERRING, place).fetchall():
+    for name, child_schema, child, columns, referred in connection.execute(REFERRING, place).fetchall():
         refers = sql.SQL(" and ").join(
             sql.SQL("c.{} = t.{}").format(sql.Identifier(mine), sql.Identifier(theirs))
             for mine, theirs in zip(columns, referred, strict=True)
@@ -251,7 +224,7 @@ def _referred(
             sql.SQL(
                 "not exists (select 1 from mig.undo x where x.run_id = {run} and x.object = {name}"
                 " and x.before is null and {same})"
-            ).format(run=sql.Literal(run), name=sql.Literal(other.definition.name), same=_same(other, "c", "x"))
+            ).format(run=sql.Literal(run), name=sql.Literal(other.definition.name), same=same_key(other, "c", "x"))
             for other in plans
             if (child_schema, child) == (schema, other.definition.to)
         ]
@@ -263,7 +236,7 @@ def _referred(
             ).format(
                 reason=sql.Literal(f"referred to by {child} (constraint {name})"),
                 table=table_identifier(schema, plan.definition.to),
-                same=_same(plan, "t", "u"),
+                same=same_key(plan, "t", "u"),
                 child=table_identifier(child_schema, child),
                 who=sql.SQL(" and ").join([refers, *going]),
                 limit=sql.Literal(MAX_REFUSALS),
@@ -282,15 +255,33 @@ def _restore(connection: Connection, run: str, schema: str, plan: ObjectPlan) ->
         plan,
         sql.SQL(
             "update {table} t set {assignments} from mig.undo u, jsonb_populate_record(null::{table}, u.before) b"
-            " where u.run_id = %s and u.object = %s and u.before is not null and {same}"
+            " where u.run_id = %s and u.object = %s and u.before is not null and u.digest is not null and {same}"
         ).format(
             table=table,
             assignments=sql.SQL(", ").join(
                 sql.SQL("{column} = b.{column}").format(column=sql.Identifier(column)) for (column,) in columns
             ),
-            same=_same(plan, "t", "u"),
+            same=same_key(plan, "t", "u"),
         ),
-        sql.SQL("before is not null"),
+        sql.SQL("before is not null and digest is not null"),
+    )
+
+
+def _bring_back(connection: Connection, run: str, schema: str, plan: ObjectPlan) -> int:
+    """Insert the rows again that a Delta deleted; they are remembered without a digest."""
+    table = table_identifier(schema, plan.definition.to)
+    found = connection.execute(_INSERTABLE, (f'"{schema}"."{plan.definition.to}"',)).fetchall()
+    columns = sql.SQL(", ").join(sql.Identifier(column) for (column,) in found)
+    return _counted(
+        connection,
+        run,
+        plan,
+        sql.SQL(
+            "insert into {table} ({columns}) overriding system value select {columns} from ("
+            " select b.* from mig.undo u, jsonb_populate_record(null::{table}, u.before) b"
+            " where u.run_id = %s and u.object = %s and u.before is not null and u.digest is null) r"
+        ).format(table=table, columns=columns),
+        sql.SQL("before is not null and digest is null"),
     )
 
 
@@ -306,7 +297,7 @@ def _loosen(connection: Connection, run: str, schema: str, plan: ObjectPlan) -> 
                 assignments=sql.SQL(", ").join(
                     sql.SQL("{} = null").format(sql.Identifier(one.column)) for one in plan.late
                 ),
-                same=_same(plan, "t", "u"),
+                same=same_key(plan, "t", "u"),
             ),
             (run, plan.definition.name),
         )
@@ -320,7 +311,7 @@ def _remove(connection: Connection, run: str, schema: str, plan: ObjectPlan) -> 
         sql.SQL(
             "delete from {table} t using mig.undo u where u.run_id = %s and u.object = %s and u.before is null"
             " and {same}"
-        ).format(table=table_identifier(schema, plan.definition.to), same=_same(plan, "t", "u")),
+        ).format(table=table_identifier(schema, plan.definition.to), same=same_key(plan, "t", "u")),
         sql.SQL("before is null"),
     )
 

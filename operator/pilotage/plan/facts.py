@@ -69,8 +69,9 @@ class StepJob:
 class MigrationFacts:
     """A MigrationJob as it stands in the cluster, with the digests of its certificate and its rehearsal's.
 
-    `loaded`: a Final run of it has succeeded and was not taken back, whatever its spec asks for now; `loaded_run` is
-    that run's id. `run`: how far its spec lets it go; `keeps_images`: what a Final run writes can be taken back.
+    `loaded`: a Final run or a Delta of it has succeeded and was not taken back, whatever its spec asks for now;
+    `loaded_run` is the id of the newest such run. `run`: how far its spec lets it go; `keeps_images`: what such a run
+    writes can be taken back.
     """
 
     name: str

@@ -99,7 +99,7 @@ def settled(body: Mapping[str, Any], retry_at: str) -> bool:
     previous = _previous(body)
     if previous.spec_digest != identify(body, retry_at).spec_digest or previous.phase not in ENDED:
         return False
-    loaded = previous.phase is MigrationPhase.SUCCEEDED and (previous.run or RunKind.FINAL) is RunKind.FINAL
+    loaded = previous.phase is MigrationPhase.SUCCEEDED and (previous.run or RunKind.FINAL).loads
     # As long as the spec wants it taken back, it is not loaded again.
     unwanted = (body["spec"].get("rollback") or {}).get("run") == previous.run_id
     if previous.phase is MigrationPhase.ROLLED_BACK and unwanted:
@@ -143,8 +143,8 @@ def decide(facts: MigrationJobFacts) -> MigrationDecision:
 def _roll_back(status: MigrationJobStatus, wanted: RunIdentity, facts: MigrationJobFacts) -> MigrationDecision:
     """Take a loaded run back. A refusal changes nothing: the run stays what it is, and the condition says why."""
     record = next((found for found in reversed(status.runs) if found.id == wanted.run), None)
-    if record is None or record.phase is not MigrationPhase.SUCCEEDED or record.run is not RunKind.FINAL:
-        text = f"spec.rollback.run names {wanted.run}, which is no Final run in status.runs that succeeded"
+    if record is None or record.phase is not MigrationPhase.SUCCEEDED or not record.run.loads:
+        text = f"spec.rollback.run names {wanted.run}, which is no Final run or Delta in status.runs that succeeded"
         return _hold(status, Standing(Progress.STALLED, "RollbackRunUnknown", text), facts, None)
     found = facts.stages.get(Stage.ROLLBACK)
     if found is None:
@@ -193,7 +193,7 @@ def _advance(
     if standing := _waits(spec, facts, first=not started):
         again = LOOK_FOR_REMEDY if standing.progress is Progress.STALLED else None
         return _hold(status, standing, facts, again)
-    if not started and spec.run is RunKind.FINAL and (held := _waits_for_window(spec, facts)):
+    if not started and spec.run.loads and (held := _waits_for_window(spec, facts)):
         return _hold(status, *held)
     stage = RUN_STAGES[len(started)]
     standing = Standing(Progress.WAITING, "Starting", f"the Job of stage {stage} is being started")
@@ -212,7 +212,7 @@ def _waits(spec: MigrationJobSpec, facts: MigrationJobFacts, *, first: bool) -> 
     if standing := _lacks_connection(spec, implementation):
         return standing
     # Its files may be what steps before it bring about: they are missed when its turn has come.
-    if first and spec.run is RunKind.FINAL and (held := _waits_for_cutover(spec, facts)):
+    if first and spec.run.loads and (held := _waits_for_cutover(spec, facts)):
         return held
     if facts.problem:
         return Standing(Progress.STALLED, facts.problem.reason, facts.problem.message)
@@ -259,7 +259,7 @@ def _waits_for_module(
 
 
 def _steps_of_cutover(spec: MigrationJobSpec, facts: MigrationJobFacts) -> list[str]:
-    """The steps of its module's cutover that this migration's Final run is; none once the module was live."""
+    """The steps of its module's cutover that this migration's loading run is; none once the module was live."""
     body = facts.implementation or {}
     modules = (body.get("spec") or {}).get("modules") or []
     cutovers = [found.get("cutover") or {} for found in modules if found["name"] == spec.module]
@@ -276,7 +276,7 @@ def _reported(spec: MigrationJobSpec, body: Mapping[str, Any]) -> ModuleStatus |
 
 
 def _waits_for_cutover(spec: MigrationJobSpec, facts: MigrationJobFacts) -> Standing | None:
-    """A Final run that is a step of a cutover begins within that step."""
+    """A Final run or a Delta that is a step of a cutover begins within that step."""
     names = _steps_of_cutover(spec, facts)
     reported = _reported(spec, facts.implementation or {})
     record = reported.cutover if reported else None
@@ -284,14 +284,14 @@ def _waits_for_cutover(spec: MigrationJobSpec, facts: MigrationJobFacts) -> Stan
         running = {found.name for found in record.steps if found.state is StepState.RUNNING}
         if running & set(names):
             return None
-    text = f"a Final run waits for step {', '.join(names)} of the cutover of module {spec.module}"
+    text = f"a {spec.run} run waits for step {', '.join(names)} of the cutover of module {spec.module}"
     return Standing(Progress.WAITING, Reason.CUTOVER_NOT_REACHED, text) if names else None
 
 
 def _waits_for_window(
     spec: MigrationJobSpec, facts: MigrationJobFacts
 ) -> tuple[Standing, MigrationJobFacts, timedelta | None] | None:
-    """A Final run begins only while its wave may go live, and ends whatever the hour. A cutover sees to that itself."""
+    """What loads begins only while its wave may go live, and ends whatever the hour. A cutover sees to that itself."""
     if facts.implementation is None or _steps_of_cutover(spec, facts):
         return None
     implementation = ImplementationSpec.model_validate(facts.implementation["spec"])
@@ -303,7 +303,7 @@ def _waits_for_window(
     if found.is_open:
         return None
     again = found.changes_at - facts.now if found.changes_at else None
-    return Standing(Progress.WAITING, Reason.WINDOW_CLOSED, f"a Final run waits: {found.message}"), facts, again
+    return Standing(Progress.WAITING, Reason.WINDOW_CLOSED, f"a {spec.run} run waits: {found.message}"), facts, again
 
 
 def _waits_for_others(spec: MigrationJobSpec, facts: MigrationJobFacts) -> Standing | None:
@@ -440,6 +440,12 @@ def _standing_of(status: MigrationJobStatus, reason: str = "", message: str = ""
     if status.phase is MigrationPhase.SUCCEEDED:
         counts = status.counts or Counts()
         text = f"{counts.read} rows read, {counts.loaded} loaded, {counts.quarantined} quarantined; the counts balance"
+        if status.run is RunKind.DELTA:
+            text = (
+                f"a Delta: {counts.read} rows read, {counts.loaded} inserted, {counts.updated} updated, "
+                f"{counts.deleted} deleted, {counts.unchanged} unchanged, {counts.refused} refused, "
+                f"{counts.missing} gone from the source and still there; the counts balance"
+            )
         if status.run in LOADS_NOTHING:
             text = f"{LOADS_NOTHING[status.run]}: {text}. Set spec.run to {RunKind.FINAL} to load"
         return Standing(Progress.READY, "Succeeded", text)

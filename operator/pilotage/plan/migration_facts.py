@@ -90,6 +90,9 @@ def identify(body: Mapping[str, Any], retry_at: str) -> RunIdentity:
     if content.get("run") == RunKind.FINAL:
         # Said or not said, it is the same run.
         del content["run"]
+    if content.get("run") != RunKind.DELTA:
+        # What a later Delta may do does not make the load before it another one.
+        content.pop("delta", None)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
     uid = body["metadata"]["uid"]
     run = uuid.UUID(hashlib.sha256(f"{uid}/{digest}".encode()).hexdigest()[:32])

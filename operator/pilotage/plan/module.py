@@ -20,7 +20,6 @@ from pilotage.api.v1alpha1.implementation import (
     OnFailure,
     ReleaseStatus,
 )
-from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.plan.delivery import ReleaseState, Revision, release_state
 from pilotage.plan.facts import ImplementationFacts, ModuleFacts
 from pilotage.plan.health import Health
@@ -331,10 +330,10 @@ def taken_by_cutover(spec: ModuleSpec, history: ModuleHistory) -> frozenset[str]
 
 
 def _may_load(spec: ModuleSpec, facts: ImplementationFacts, name: str) -> bool:
-    """Whether the MigrationJob is this module's and may go as far as its Final run: rehearsals come before."""
+    """Whether the MigrationJob is this module's and may go as far as to load: rehearsals come before."""
     found = facts.migrations.get(name)
     mine = found is not None and (found.implementation, found.module) == (facts.body["metadata"]["name"], spec.name)
-    return found is not None and mine and found.run is RunKind.FINAL
+    return found is not None and mine and found.run.loads
 
 
 def _held(history: ModuleHistory) -> ModuleState:

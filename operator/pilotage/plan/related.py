@@ -21,14 +21,14 @@ def migration_facts(body: Mapping[str, Any]) -> MigrationFacts:
     loaded = [
         str(run.get("id", ""))
         for run in status.get("runs") or []
-        if run.get("run") == RunKind.FINAL and run.get("phase") == "Succeeded"
+        if _loads(run.get("run")) and run.get("phase") == "Succeeded"
     ]
     return MigrationFacts(
         name=body["metadata"]["name"],
         module=spec.get("module", ""),
         implementation=(spec.get("implementationRef") or {}).get("name", ""),
         phase=phase,
-        succeeded=phase == "Succeeded" and spec.get("run", RunKind.FINAL) == RunKind.FINAL,
+        succeeded=phase == "Succeeded" and _loads(spec.get("run", RunKind.FINAL)),
         ended_badly=phase in {"Rejected", "Failed", "Paused"} or stalled,
         message=next((c.get("message", "") for c in conditions if c["type"] == "Ready"), ""),
         depends_on=tuple(needed["name"] for needed in spec.get("dependsOn") or []),
@@ -39,6 +39,10 @@ def migration_facts(body: Mapping[str, Any]) -> MigrationFacts:
         run=RunKind(spec.get("run", RunKind.FINAL)),
         rehearsal=(status.get("rehearsal") or {}).get("certificateDigest", ""),
     )
+
+
+def _loads(kind: str | None) -> bool:
+    return kind in set(RunKind) and RunKind(kind).loads
 
 
 def check_facts(body: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> CheckFacts:

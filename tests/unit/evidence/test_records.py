@@ -29,8 +29,9 @@ def of_migration(body, measure="Balanced", implementation="erp"):
 
 
 @pytest.mark.parametrize(("measure", "value"), [("Balanced", "1"), ("Quarantined", "3"), ("FailedChecks", "1")])
-def test_the_final_run_is_measured(measure, value):
-    assert of_migration(migration(), measure).value == value
+@pytest.mark.parametrize("run", ["Final", "Delta"])
+def test_a_run_that_loads_is_measured(run, measure, value):
+    assert of_migration(migration(run=run), measure).value == value
 
 
 def test_rows_that_do_not_add_up_are_zero():

@@ -175,8 +175,9 @@ def test_a_final_run_that_is_a_step_of_a_cutover_begins_in_that_step_whatever_th
 
 
 @pytest.mark.parametrize(("state", "step"), [("Running", "Pending"), ("Aborting", "Running"), ("Aborted", "Failed")])
-def test_a_final_run_that_is_a_step_of_a_cutover_is_held_before_it_and_when_it_is_aborted(state, step):
-    decision = decide(facts(implementation=cutting_over(state, step)))
+@pytest.mark.parametrize("run", ["Final", "Delta"])
+def test_what_loads_as_a_step_of_a_cutover_is_held_before_it_and_when_it_is_aborted(run, state, step):
+    decision = decide(facts(a_migration(run=run), implementation=cutting_over(state, step)))
     assert (decision.start, condition(decision)["reason"]) == (None, "CutoverNotReached")
     rehearsal = a_migration(run="Rehearsal")
     assert decide(facts(rehearsal, implementation=cutting_over(state, step))).start is Stage.PLAN
@@ -198,8 +199,8 @@ def test_a_final_run_of_a_module_that_was_live_waits_for_a_window_as_all_others_
 FRIDAY = {"name": "friday", "kind": "Allow", "rrule": "FREQ=WEEKLY;BYDAY=FR;BYHOUR=20", "duration": "10h"}
 
 
-@pytest.mark.parametrize(("run", "starts"), [("Final", False), ("Rehearsal", True), ("Mock", True)])
-def test_only_a_final_run_waits_for_its_window_and_wakes_when_it_opens(run, starts):
+@pytest.mark.parametrize(("run", "starts"), [("Final", False), ("Delta", False), ("Rehearsal", True), ("Mock", True)])
+def test_only_what_loads_waits_for_its_window_and_wakes_when_it_opens(run, starts):
     wednesday = datetime(2026, 12, 2, 12, tzinfo=UTC)
     seen = facts(a_migration(run=run), now=wednesday, implementation=an_implementation(schedule={"windows": [FRIDAY]}))
     decision = decide(seen)
@@ -401,6 +402,44 @@ def loaded() -> dict[str, Any]:
     return decide(facts(stages=stages)).status
 
 
+def brought() -> dict[str, Any]:
+    """The status after a Delta that followed the Final run."""
+    counts = {"read": 12, "loaded": 1, "updated": 2, "unchanged": 9, "deleted": 3, "missing": 1, "balanced": True}
+    report = StageFacts(complete=True, answer={**SUCCEEDED, "counts": counts})
+    stages = {Stage.PLAN: PLANNED, Stage.LOAD: LOADED, Stage.REPORT: report}
+    return decide(facts(a_migration(loaded(), run="Delta"), stages=stages)).status
+
+
+def test_a_delta_is_a_run_of_its_own_after_the_final_one_and_says_what_it_brought():
+    assert decide(facts(a_migration(loaded(), run="Delta"))).start is Stage.PLAN
+    status = brought()
+    assert [found["run"] for found in status["runs"]] == ["Final", "Delta"]
+    ready = next(found for found in status["conditions"] if found["type"] == "Ready")
+    assert "1 inserted, 2 updated, 3 deleted, 9 unchanged, 0 refused, 1 gone from the source" in ready["message"]
+
+
+def test_a_delta_that_succeeded_is_made_again_only_in_another_round():
+    body = a_migration(brought(), run="Delta")
+    assert decide(facts(body, retry_at="again")).start is None
+    assert decide(facts(a_migration(brought(), run="Delta", delta={"round": 2}))).start is Stage.PLAN
+
+
+def test_what_a_later_delta_may_do_makes_no_other_load():
+    assert identify(a_migration(delta={"deletes": "Apply"}), "") == identify(a_migration(), "")
+    assert identify(a_migration(run="Delta", delta={"round": 2}), "") != identify(a_migration(run="Delta"), "")
+
+
+def test_a_delta_is_taken_back_and_the_final_run_before_it_stays_loaded():
+    status = brought()
+    body = a_migration(status, run="Delta", rollback={"run": status["runId"]})
+    assert decide(facts(body)).start is Stage.ROLLBACK
+    status = decide(facts(body, stages={Stage.ROLLBACK: ROLLED_BACK})).status
+    assert [(found["run"], found["phase"]) for found in status["runs"]] == [
+        ("Final", "Succeeded"),
+        ("Delta", "RolledBack"),
+    ]
+
+
 def taken_back(status: dict[str, Any] | None = None) -> dict[str, Any]:
     status = status or loaded()
     return a_migration(status, rollback={"run": status["runId"]})
@@ -442,7 +481,7 @@ def test_a_run_that_was_taken_back_is_loaded_again_only_when_nobody_wants_it_bac
     assert decide(facts(a_migration(status), retry_at="again")).start is Stage.PLAN
 
 
-def test_only_a_final_run_on_record_can_be_taken_back():
+def test_only_a_run_on_record_that_loaded_can_be_taken_back():
     for status in (loaded(), rehearsed()):
         wanted = "another" if status["run"] == "Final" else status["runId"]
         decision = decide(facts(a_migration(status, run=status["run"], rollback={"run": wanted})))

@@ -133,6 +133,18 @@ def test_what_was_loaded_stays_loaded_whatever_the_spec_asks_for_now():
     assert not migration_facts(body).loaded
 
 
+@pytest.mark.parametrize(("run", "succeeded"), [("Final", True), ("Delta", True), ("Rehearsal", False)])
+def test_a_module_waits_until_what_its_migration_asks_for_is_loaded(run: str, succeeded: bool):
+    body = {
+        "metadata": {"name": "customers", "generation": 3},
+        "spec": {"module": "core", "implementationRef": {"name": "erp"}, "run": run},
+        "status": {"observedGeneration": 3, "phase": "Succeeded", "runs": [{"run": run, "phase": "Succeeded"}]},
+    }
+    assert (migration_facts(body).succeeded, migration_facts(body).loaded) == (succeeded, succeeded)
+    body["status"] |= {"phase": "Waiting", "runs": [{"run": "Final", "phase": "Succeeded"}]}  # type: ignore[operator]
+    assert (migration_facts(body).succeeded, migration_facts(body).loaded) == (False, True)
+
+
 def two_waves(limit: int | None = 1, **fields: Any) -> ImplementationFacts:
     rollout = {"maxModulesInHypercare": limit} if limit else {}
     body = an_implementation(a_module("core"), a_module("sales", wave=2), rollout=rollout)

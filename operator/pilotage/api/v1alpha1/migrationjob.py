@@ -475,12 +475,19 @@ class MigrationResources(ApiModel):
 class RunKind(StrEnum):
     """How far a run may go.
 
-    A Mock undoes everything in the end; a Rehearsal loads copies of the tables in a scratch schema; a Final run loads.
+    A Mock undoes everything in the end; a Rehearsal loads copies of the tables in a scratch schema; a Final run loads;
+    a Delta brings what changed in the source since the last run that loaded.
     """
 
     MOCK = "Mock"
     REHEARSAL = "Rehearsal"
     FINAL = "Final"
+    DELTA = "Delta"
+
+    @property
+    def loads(self) -> bool:
+        """Whether what it brings stays in the tables that people work with."""
+        return self in {RunKind.FINAL, RunKind.DELTA}
 
 
 class Dependency(ApiModel):
@@ -499,11 +506,49 @@ class RehearsalPolicy(ApiModel):
     ] = "0%"
 
 
+class DeletePolicy(StrEnum):
+    """What becomes of rows that an earlier run loaded and the source no longer has."""
+
+    IGNORE = "Ignore"
+    REPORT = "Report"
+    APPLY = "Apply"
+
+
+class TargetChangedPolicy(StrEnum):
+    """What becomes of a row that changed in the source while somebody changed it in the target, too."""
+
+    REFUSE = "Refuse"
+    QUARANTINE = "Quarantine"
+
+
+class DeltaPolicy(ApiModel):
+    """What a Delta may do. It is looked at with `run: Delta` only."""
+
+    round: Annotated[int, Field(ge=1, description="a higher one is another Delta of the same spec")] = 1
+    deletes: DeletePolicy = Field(
+        default=DeletePolicy.REPORT,
+        description="rows that are gone from the source: not looked for, listed, or deleted in the target",
+    )
+    max_deleted: Annotated[
+        Percent, Field(description="with Apply: more of an object's rows than this are not deleted, the run is Paused")
+    ] = "10%"
+    on_target_changed: TargetChangedPolicy = Field(
+        default=TargetChangedPolicy.REFUSE,
+        description="rows that people changed since they were loaded: the whole run is refused with a list, or these "
+        "rows are quarantined and the others brought",
+    )
+
+
 class Rollback(ApiModel):
-    """What taking a Final run back needs, and which run is to be taken back."""
+    """What taking a Final run or a Delta back needs, and which run is to be taken back."""
 
     before_images: bool = Field(default=False, description="keep what each written row was before, and its digest")
-    run: Annotated[str, Field(max_length=36, description="id of the Final run that is to be taken back")] | None = None
+    run: (
+        Annotated[
+            str, Field(max_length=36, description="id of the run that is to be taken back: a Final one or a Delta")
+        ]
+        | None
+    ) = None
 
 
 class MigrationJobSpec(ApiModel):
@@ -522,6 +567,7 @@ class MigrationJobSpec(ApiModel):
     module: DnsLabel = Field(description="the module that is loaded; it must run before, and waits for the data")
     run: RunKind = Field(default=RunKind.FINAL, description="how far it may go; default: Final")
     rehearsal: RehearsalPolicy = RehearsalPolicy()
+    delta: DeltaPolicy = DeltaPolicy()
     depends_on: Annotated[list[Dependency], Field(max_length=16, json_schema_extra=list_map("name"))] = []
     deadline: Annotated[Duration, Field(description="how long one stage of a run may take")] = "2h"
     source: MigrationSource
@@ -562,7 +608,13 @@ class Counts(ApiModel):
     kept: Annotated[int, Field(ge=0, description="the target's row was there and stays")] = 0
     filtered: Annotated[int, Field(ge=0, description="blank lines, and rows that `where` or `sql` leaves out")] = 0
     duplicates: Annotated[int, Field(ge=0, description="gave way to another row with the same key")] = 0
+    unchanged: Annotated[int, Field(ge=0, description="of a Delta: as it was when it was loaded")] = 0
     quarantined: Count = 0
+    deleted: Annotated[int, Field(ge=0, description="of a Delta: gone from the source, deleted in the target")] = 0
+    missing: Annotated[int, Field(ge=0, description="of a Delta: gone from the source, still in the target")] = 0
+    refused: Annotated[
+        int, Field(ge=0, description="of a Delta: rows of the target that people work with, and which therefore stay")
+    ] = 0
     balanced: bool = False
 
 
@@ -677,6 +729,8 @@ def spec_problem(spec: MigrationJobSpec) -> str | None:
             return f"object {found.name}: key column {missing[0]} is not among its fields"
         if problem := _source_problem(spec.source, found) or _fields_problem(found, names):
             return problem
+    if spec.run is RunKind.DELTA and (shared := _shared_table(spec)):
+        return f"run Delta: the objects {shared} fill one table, and it cannot be told whose change counts"
     by_name = {found.name: found for found in spec.objects}
     for check in spec.reconcile:
         if check.object not in by_name:
@@ -686,6 +740,13 @@ def spec_problem(spec: MigrationJobSpec) -> str | None:
             if named and named not in fields:
                 return f"check {check.name}: field {named} is not a field of object {check.object}"
     return None
+
+
+def _shared_table(spec: MigrationJobSpec) -> str:
+    by_table: dict[str, list[str]] = {}
+    for found in spec.objects:
+        by_table.setdefault(found.to, []).append(found.name)
+    return next((" and ".join(names) for names in by_table.values() if len(names) > 1), "")
 
 
 def _source_problem(source: MigrationSource, found: MigrationObject) -> str | None:
