@@ -243,6 +243,10 @@ REFUSED = {
         cutover({"name": "backup", "type": "Job", "plannedMinutes": 10}),
         "Job, Migration and Check need ref; Confirm and Rollout have none",
     ),
+    "a run of a step that is no migration": (
+        cutover({"name": "freeze", "type": "Confirm", "owner": "wang", "plannedMinutes": 10, "run": "Delta"}),
+        "only Migration has run",
+    ),
     "a way back of a Job without its template": (
         cutover(rollback=[{"name": "restore", "type": "Job", "plannedMinutes": 10}]),
         "Job and Migration need ref; Confirm has none",

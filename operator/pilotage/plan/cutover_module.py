@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 
 from pilotage.api.v1alpha1.acceptancecheck import Gate as CheckGate
 from pilotage.api.v1alpha1.common import RETRY_AT
-from pilotage.api.v1alpha1.cutover import CutoverSpec, CutoverState, CutoverStatus, StepState, StepStatus, StepType
+from pilotage.api.v1alpha1.cutover import (
+    CutoverSpec,
+    CutoverState,
+    CutoverStatus,
+    StepRun,
+    StepState,
+    StepStatus,
+    StepType,
+)
 from pilotage.api.v1alpha1.implementation import ImplementationSpec, ModuleSpec, ModuleState, NextAction
 from pilotage.api.v1alpha1.project import ContactRole, GateName
 from pilotage.plan.conditions import parse_timestamp, shorten, timestamp
@@ -152,11 +160,27 @@ def _before_it_begins(
             )
             yield ClosedGate(ModuleState.PREPARED, Reason.MIGRATION_NOT_SUCCEEDED, text, stuck=True)
             return
+    if text := next(_missing_runs(project, cutover), ""):
+        yield ClosedGate(ModuleState.PREPARED, Reason.MIGRATION_NOT_SUCCEEDED, text)
+        return
     planned = timedelta(minutes=cutover.planned_minutes)
     if situation.shuts_at is not None and situation.shuts_at - situation.now < planned:
         yield ClosedGate(
             ModuleState.PREPARED, Reason.CUTOVER_DOES_NOT_FIT, _misfit(project, module, situation, planned)
         )
+
+
+def _missing_runs(project: Project, cutover: CutoverSpec) -> Iterator[str]:
+    """What somebody has to do before the step of a Delta could end."""
+    for step in cutover.steps:
+        migration = project.facts.migrations.get(step.ref or "")
+        if step.run is not StepRun.DELTA or migration is None:
+            continue
+        if not migration.loaded:
+            yield f"step {step.name} is a Delta, and MigrationJob {step.ref} has loaded nothing yet: Final comes first"
+        elif not step.takes(migration.name, migration.run):
+            text = f"set spec.run of MigrationJob {step.ref} to Delta; it begins with the step"
+            yield f"step {step.name} is a Delta: {text}"
 
 
 def _unknown_owners(spec: ImplementationSpec, module: ModuleSpec, cutover: CutoverSpec) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pilotage.api.v1alpha1.attestation import Outcome
 from pilotage.api.v1alpha1.cutover import (
     CutoverState,
     CutoverStatus,
+    CutoverStep,
     RollbackStep,
     StepState,
     StepStatus,
@@ -99,7 +100,7 @@ class StepLooks:
             case StepType.JOB:
                 return self._job(job_name(self.facts.body, self.module.name, record, status, back=back), status)
             case StepType.MIGRATION:
-                return self._taken_back(step) if back else self._loaded(step, status)
+                return self._taken_back(step) if isinstance(step, RollbackStep) else self._loaded(step, status)
             case StepType.CHECK:
                 return self._checked(step, status)
             case StepType.ROLLOUT:
@@ -138,14 +139,14 @@ class StepLooks:
     def _migration(self, step: Step) -> MigrationFacts | None:
         return self.facts.migrations.get(step.ref or "")
 
-    def _loaded(self, step: Step, status: StepStatus) -> StepFact:
+    def _loaded(self, step: CutoverStep, status: StepStatus) -> StepFact:
         found = self._migration(step)
         if found is None:
             return StepFact(message=f"MigrationJob {step.ref} is not there")
         text = (
             f"MigrationJob {found.name}: {found.phase or 'not started'}{': ' + found.message if found.message else ''}"
         )
-        if found.succeeded:
+        if found.succeeded and step.takes(found.name, found.run):
             return StepFact(done=True)
         if found.phase in ENDED_BADLY:
             return StepFact(failed=True, message=text)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from pilotage.api.v1alpha1.cutover import CutoverState, StepState, StepType
+from pilotage.api.v1alpha1.cutover import CutoverSpec, CutoverState, StepState
 from pilotage.api.v1alpha1.implementation import (
     ConnectionType,
     ImplementationSpec,
@@ -262,12 +262,16 @@ def _steps_of_cutover(spec: MigrationJobSpec, facts: MigrationJobFacts) -> list[
     """The steps of its module's cutover that this migration's loading run is; none once the module was live."""
     body = facts.implementation or {}
     modules = (body.get("spec") or {}).get("modules") or []
-    cutovers = [found.get("cutover") or {} for found in modules if found["name"] == spec.module]
-    mine = {"type": StepType.MIGRATION, "ref": facts.body["metadata"]["name"]}
+    cutovers = [
+        CutoverSpec.model_validate(found["cutover"])
+        for found in modules
+        if found["name"] == spec.module and found.get("cutover")
+    ]
+    name = facts.body["metadata"]["name"]
     reported = _reported(spec, body)
     if reported is not None and reported.last_good is not None:
         return []
-    return [step["name"] for found in cutovers for step in found.get("steps") or [] if mine.items() <= step.items()]
+    return [step.name for found in cutovers for step in found.steps if step.takes(name, spec.run)]
 
 
 def _reported(spec: MigrationJobSpec, body: Mapping[str, Any]) -> ModuleStatus | None:

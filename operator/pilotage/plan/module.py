@@ -290,7 +290,7 @@ def automatic_target(
     """The furthest state that migrations and checks allow, and what holds it there."""
     held_back = taken_by_cutover(spec, history)
     for name in _migrations(spec, facts, history):
-        if f"migration/{name}" in held_back and _may_load(spec, facts, name):
+        if f"migration/{name}" in held_back and _runs_in_cutover(spec, facts, name):
             continue
         if found := _migration_hold(spec, facts, name):
             return ModuleState.MIGRATING, *found
@@ -329,11 +329,14 @@ def taken_by_cutover(spec: ModuleSpec, history: ModuleHistory) -> frozenset[str]
     return frozenset(f"{kinds[step.type]}/{step.ref}" for step in spec.cutover.steps if step.type in kinds)
 
 
-def _may_load(spec: ModuleSpec, facts: ImplementationFacts, name: str) -> bool:
-    """Whether the MigrationJob is this module's and may go as far as to load: rehearsals come before."""
+def _runs_in_cutover(spec: ModuleSpec, facts: ImplementationFacts, name: str) -> bool:
+    """Whether the MigrationJob is this module's, and the run that it may go to is a step: rehearsals come before."""
     found = facts.migrations.get(name)
-    mine = found is not None and (found.implementation, found.module) == (facts.body["metadata"]["name"], spec.name)
-    return found is not None and mine and found.run.loads
+    if found is None or spec.cutover is None:
+        return False
+    mine = (found.implementation, found.module) == (facts.body["metadata"]["name"], spec.name)
+    run = found.run
+    return mine and run.loads and any(step.takes(name, run) for step in spec.cutover.steps)
 
 
 def _held(history: ModuleHistory) -> ModuleState:

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pilotage.api.v1alpha1.attestation import AttestationSpec, AttestationType
-from pilotage.api.v1alpha1.cutover import StepType
+from pilotage.api.v1alpha1.cutover import StepRun
 from pilotage.api.v1alpha1.implementation import AssessmentCheck, AssessmentResult, ImplementationSpec, ModuleState
+from pilotage.api.v1alpha1.migrationjob import RunKind
 from pilotage.api.v1alpha1.project import Contact, ContactRole, GateStatus
 from pilotage.api.v1alpha1.signoff import Evidence, SignOffDecision, SignOffSpec
 from pilotage.plan.attested import VENDOR
@@ -105,7 +106,7 @@ class World:
         needed = all(name in self.migrations and self.migrations[name].succeeded for name in migration.depends_on)
         cutovers = [module.cutover for module in self.spec.modules if module.name == migration.module]
         steps = [step for cutover in cutovers if cutover for step in cutover.steps]
-        own_step = any(step.type is StepType.MIGRATION and step.ref == migration.name for step in steps)
+        own_step = any(step.takes(migration.name, migration.run) for step in steps)
         ready = mine and not migration.succeeded and not own_step and state == ModuleState.MIGRATING and needed
         return ready and self._opening(migration.module).is_open
 
@@ -121,8 +122,15 @@ class World:
         return {name: one.changes_at for name, one in found.items() if not one.is_open and one.changes_at}
 
     def load(self, migration: MigrationFacts) -> None:
-        """The migration ends well."""
-        self.migrations[migration.name] = replace(migration, succeeded=True, phase="Succeeded")
+        """The migration ends well. Where its Delta is a step of a cutover, somebody asks for that next."""
+        cutovers = [module.cutover for module in self.spec.modules if module.name == migration.module]
+        steps = [step for cutover in cutovers if cutover for step in cutover.steps]
+        ended = replace(migration, succeeded=True, loaded=True, phase="Succeeded")
+        if migration.run is RunKind.FINAL and any(
+            step.run is StepRun.DELTA and step.ref == migration.name for step in steps
+        ):
+            ended = replace(ended, run=RunKind.DELTA, succeeded=False, phase="Waiting")
+        self.migrations[migration.name] = ended
 
     def contact(self, role: ContactRole) -> Contact | None:
         """The first person of that role."""

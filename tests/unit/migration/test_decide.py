@@ -154,12 +154,13 @@ def test_the_plan_starts_when_the_module_runs(state):
     assert (decision.start, decision.status["phase"]) == (Stage.PLAN, "Planning")
 
 
-def cutting_over(state: str = "Running", step: str = "Running", **module: Any) -> dict[str, Any]:
+def cutting_over(state: str = "Running", step: str = "Running", run: str = "", **module: Any) -> dict[str, Any]:
     """A project whose module is cut over, with a step of this migration, in a window that is shut."""
     body = an_implementation(
         "CuttingOver", schedule={"windows": [{"name": "past", "kind": "Allow", "start": EARLY, "end": EARLY}]}
     )
     load = {"name": "load", "type": "Migration", "ref": a_migration()["metadata"]["name"], "plannedMinutes": 30}
+    load |= {"run": run} if run else {}
     body["spec"]["modules"][0]["cutover"] = {"steps": [load]}
     record = {"state": state, "startedAt": EARLY, "plannedMinutes": 30}
     record["steps"] = [{"name": "load", "state": step, "plannedMinutes": 30}]
@@ -181,6 +182,15 @@ def test_what_loads_as_a_step_of_a_cutover_is_held_before_it_and_when_it_is_abor
     assert (decision.start, condition(decision)["reason"]) == (None, "CutoverNotReached")
     rehearsal = a_migration(run="Rehearsal")
     assert decide(facts(rehearsal, implementation=cutting_over(state, step))).start is Stage.PLAN
+
+
+def test_where_the_delta_is_the_step_the_final_run_before_it_waits_for_a_window():
+    before = cutting_over(step="Pending", run="Delta")
+    final = decide(facts(a_migration(run="Final"), implementation=before))
+    assert (final.start, condition(final)["reason"]) == (None, "WindowClosed")
+    delta = decide(facts(a_migration(run="Delta"), implementation=before))
+    assert (delta.start, condition(delta)["reason"]) == (None, "CutoverNotReached")
+    assert decide(facts(a_migration(run="Delta"), implementation=cutting_over(run="Delta"))).start is Stage.PLAN
 
 
 def test_what_a_final_run_reads_may_be_brought_about_by_the_steps_before_its_own():

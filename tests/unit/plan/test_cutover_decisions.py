@@ -218,6 +218,41 @@ def test_a_final_run_that_is_a_step_does_not_hold_the_module_before_its_cutover_
     assert core(decision)["state"] == "Accepted"
 
 
+def test_a_delta_as_a_step_comes_after_its_final_run_and_is_asked_for_before_the_cutover_begins() -> None:
+    cutover = a_cutover(FREEZE, LOAD | {"run": "Delta"})
+    final = a_migration("opening", "core", "Waiting")
+    seen, decision = settled(a_project(cutover, migrations=[final]))
+    assert core(decision)["state"] == "Migrating"
+    loaded = replace(final, phase="Succeeded", succeeded=True, loaded=True)
+    seen, decision = settled(later(seen, migrations={"opening": loaded}))
+    assert (core(decision)["state"], core(decision)["reason"]) == ("Prepared", "MigrationNotSucceeded")
+    assert "set spec.run of MigrationJob opening to Delta" in core(decision)["message"]
+    delta = replace(loaded, run=RunKind.DELTA, phase="Waiting", succeeded=False)
+    seen, decision = settled(later(seen, migrations={"opening": delta}))
+    assert steps(decision)["freeze"] == "Running"
+    seen = later(seen, attestations=(attested("freeze", "wang", seen.now + timedelta(minutes=1)),), minutes=2)
+    seen, decision = settled(seen)
+    assert steps(decision)["load"] == "Running"
+    _, decision = settled(later(seen, migrations={"opening": replace(delta, phase="Succeeded", succeeded=True)}))
+    assert (steps(decision)["load"], core(decision)["state"]) == ("Done", "Accepted")
+
+
+def test_a_delta_of_what_was_never_loaded_does_not_begin() -> None:
+    delta = a_migration("opening", "core", "Waiting", run=RunKind.DELTA)
+    _, decision = settled(a_project(a_cutover(FREEZE, LOAD | {"run": "Delta"}), migrations=[delta]))
+    assert (core(decision)["state"], core(decision)["reason"]) == ("Prepared", "MigrationNotSucceeded")
+    assert "has loaded nothing yet" in core(decision)["message"]
+
+
+def test_a_final_run_that_succeeded_is_no_end_of_a_step_that_is_a_delta() -> None:
+    delta = a_migration("opening", "core", "Waiting", run=RunKind.DELTA, loaded=True)
+    seen, decision = settled(a_project(a_cutover(LOAD | {"run": "Delta"}), migrations=[delta]))
+    assert steps(decision)["load"] == "Running"
+    back_to_final = replace(delta, run=RunKind.FINAL, phase="Succeeded", succeeded=True)
+    _, decision = settled(later(seen, migrations={"opening": back_to_final}))
+    assert steps(decision)["load"] == "Running"
+
+
 def test_a_cutover_whose_migration_would_fail_at_once_does_not_begin() -> None:
     for phase in ("RolledBack", "Failed", "Paused", "Rejected"):
         spoilt = a_migration("opening", "core", phase, ended_badly=True)

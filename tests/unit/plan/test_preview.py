@@ -155,6 +155,16 @@ def test_every_project_without_a_cycle_is_accepted_and_installs_each_module_once
     assert waves == sorted(waves)
 
 
+def test_a_final_run_is_played_before_the_cutover_whose_step_is_its_delta():
+    steps = [{"name": "load", "type": "Migration", "ref": "opening", "run": "Delta", "plannedMinutes": 30}]
+    found = play(an_implementation(a_module("core", cutover={"steps": steps})), [a_migration("opening", "core")])
+    assert words(found)[1:] == [
+        "migration opening loads into module core",
+        "step load of the cutover of module core is done",
+    ]
+    assert found.held == []
+
+
 def test_a_cutover_is_played_step_by_step_in_its_planned_minutes():
     steps = [
         {"name": "freeze", "type": "Confirm", "owner": "wang", "plannedMinutes": 15},

@@ -28,6 +28,13 @@ class StepType(StrEnum):
     CHECK = "Check"
 
 
+class StepRun(StrEnum):
+    """Which run of a MigrationJob a step is."""
+
+    FINAL = "Final"
+    DELTA = "Delta"
+
+
 class RollbackStepType(StrEnum):
     """What the way back can consist of."""
 
@@ -46,6 +53,7 @@ class CutoverStep(ApiModel):
                 "has(self.ref) == (self.type in ['Job', 'Migration', 'Check'])",
                 "Job, Migration and Check need ref; Confirm and Rollout have none",
             ),
+            ("!has(self.run) || self.type == 'Migration'", "only Migration has run"),
         )
     }
 
@@ -61,6 +69,15 @@ class CutoverStep(ApiModel):
         description=f"of Job: {JOB_TEMPLATE}; of Migration: a MigrationJob, whose Final run is held until this step; "
         "of Check: an AcceptanceCheck of gate ConfigurationReady, measured in this step",
     )
+    run: StepRun | None = Field(
+        default=None,
+        description="of Migration: the run that is held until this step; default: whichever loads. With Delta the "
+        "Final run loads before the cutover, in a window",
+    )
+
+    def takes(self, migration: str, run: str) -> bool:
+        """Whether that run of that MigrationJob is this step."""
+        return self.type is StepType.MIGRATION and self.ref == migration and self.run in {None, run}
 
 
 class RollbackStep(ApiModel):
