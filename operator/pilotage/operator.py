@@ -47,7 +47,7 @@ from pilotage.reconcile.ledger import Ledger
 from pilotage.reconcile.releases import ReleaseReader
 from pilotage.reconcile.settings import Settings
 from pilotage.reconcile.worker import Reconcile, work
-from pilotage.reconcile.workloads import PodReader
+from pilotage.reconcile.workloads import PodReader, WorkloadReader
 from pilotage.render.renderer import Renderer
 
 logger = logging.getLogger("pilotage")
@@ -172,6 +172,7 @@ class Operator:
             inputs=InputPreparer(settings.input_ttl, key),
             releases=ReleaseReader(settings.release_ttl),
             pods=PodReader(settings.pod_ttl),
+            workloads=WorkloadReader(),
             ledger=Ledger(settings.namespace),
             metrics=self.metrics,
         )

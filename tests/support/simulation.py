@@ -35,7 +35,7 @@ from pilotage.reconcile.inputs import InputPreparer
 from pilotage.reconcile.ledger import Ledger
 from pilotage.reconcile.releases import ReleaseReader
 from pilotage.reconcile.settings import Settings
-from pilotage.reconcile.workloads import PodReader
+from pilotage.reconcile.workloads import PodReader, WorkloadReader
 from tests.support.clock import VirtualClock
 from tests.support.helm import FakeCharts, FakeHelm, PlainRenderer
 from tests.support.world import World, Write
@@ -85,6 +85,7 @@ class SimulatedOperator:
             inputs=InputPreparer(60.0, b"key", lambda: clock.elapsed),
             releases=ReleaseReader(30.0, lambda: clock.elapsed),
             pods=PodReader(3.0, lambda: clock.elapsed),
+            workloads=WorkloadReader(),
             ledger=Ledger(Settings().namespace),
             metrics=NoMetrics(),
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pilotage.reconcile.inputs import InputPreparer
     from pilotage.reconcile.ledger import Ledger
     from pilotage.reconcile.releases import ReleaseReader
-    from pilotage.reconcile.workloads import PodReader
+    from pilotage.reconcile.workloads import PodReader, WorkloadReader
     from pilotage.render.renderer import Renderer
 
 
@@ -68,6 +68,7 @@ class Delivery:
     inputs: InputPreparer
     releases: ReleaseReader
     pods: PodReader
+    workloads: WorkloadReader
     ledger: Ledger
     metrics: RolloutMetrics
 

@@ -36,6 +36,7 @@ async def reconcile(context: Context, key: Key) -> float | None:
     if body is None:
         context.rollout.metrics.forget_implementation(key.namespace, key.name)
         context.rollout.inputs.forget(key)
+        context.rollout.workloads.forget(key)
         context.rollout.ledger.forget(key.namespace, key.name)
         return None
     facts = await observe(context, body, fresh=False)

@@ -37,7 +37,7 @@ from pilotage.plan.facts import (
     Spec,
 )
 from pilotage.plan.ledger import remembered_trust
-from pilotage.plan.module import release_name
+from pilotage.plan.module import LIVE_STATES, release_name
 from pilotage.plan.related import check_facts, migration_facts
 from pilotage.plan.slots import Competition, contenders, schedule_of
 from pilotage.reconcile.actions import attempt_of
@@ -65,7 +65,7 @@ async def observe(context: Context, body: Mapping[str, Any], *, fresh: bool) -> 
     inputs = await context.rollout.inputs.prepare(context, body, spec, fresh=fresh)
     account = deployer(namespace, spec.service_account_name)
     modules = await asyncio.gather(
-        *(_observe_module(context, key, module, inputs, account, attempt, fresh=fresh) for module in spec.modules)
+        *(_observe_module(context, body, module, inputs, account, attempt, fresh=fresh) for module in spec.modules)
     )
     migrations = observe_migrations(context, namespace)
     checks = observe_checks(context, namespace, dict(zip([m.name for m in spec.modules], modules, strict=True)))
@@ -110,9 +110,17 @@ async def _terminating(context: Context, namespace: str) -> bool:
 
 
 async def _observe_module(
-    context: Context, key: Key, module: ModuleSpec, inputs: Inputs, account: str, attempt: str, *, fresh: bool
+    context: Context,
+    body: Mapping[str, Any],
+    module: ModuleSpec,
+    inputs: Inputs,
+    account: str,
+    attempt: str,
+    *,
+    fresh: bool,
 ) -> ModuleFacts:
-    namespace = key.namespace
+    namespace = body["metadata"]["namespace"]
+    key = Key(IMPLEMENTATIONS.plural, namespace, body["metadata"]["name"])
     problem, desired = inputs.problems.get(module.name), inputs.desired.get(module.name)
     if inputs.problem:
         return ModuleFacts(desired=desired, problem=problem)
@@ -127,6 +135,8 @@ async def _observe_module(
     failure = context.rollout.engine.last_error(namespace, name, desired.input, attempt) if desired else None
     trouble = Problem(failure.reason, failure.message) if failure else None
     again = failure is not None and failure.until > 0
+    if not _in_use(body, module.name, release):
+        await context.rollout.workloads.catch_up(context, key, release)
     health, message, active = await observe_health(context, key, release, account)
     return ModuleFacts(
         desired=desired,
@@ -138,6 +148,14 @@ async def _observe_module(
         health_message=message,
         job_active=active,
     )
+
+
+def _in_use(body: Mapping[str, Any], module: str, release: ReleaseFacts) -> bool:
+    """Whether the newest revision was judged before, and found good: what happens to it since, the watch tells."""
+    reported = (body.get("status") or {}).get("modules") or []
+    found: Mapping[str, Any] = next((one for one in reported if one["name"] == module), {})
+    newest = release.revisions[-1].input if release.revisions else ""
+    return found.get("reached") in LIVE_STATES and found.get("desiredInput") == newest
 
 
 def _taken(release: ReleaseFacts, implementation: str) -> Problem | None:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pilotage.kube.client import ApiError
-from pilotage.kube.resources import DAEMON_SETS, DEPLOYMENTS, JOBS, PODS, STATEFUL_SETS
+from pilotage.kube.client import ApiError, NotFound
+from pilotage.kube.resources import DAEMON_SETS, DEPLOYMENTS, JOBS, PODS, STATEFUL_SETS, Resource
 from pilotage.kube.store import Key
 from pilotage.plan.delivery import ReleaseFacts
 from pilotage.plan.health import Health, WorkloadHealth, pod_problem, release_health
@@ -32,6 +32,43 @@ class PodReader:
             return await _read_problem(context, key.namespace, body, account)
 
         return await self._problems.get(place, ask, lambda: context.wake(key), fresh=False)
+
+
+class WorkloadReader:
+    """Has the workloads of a new revision read from the API server before they are judged by the store.
+
+    A watch may be behind Helm's record. Until it has caught up, the store shows the pods of the revision before,
+    healthy as they were, and the new revision would count as good.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[Key, dict[str, tuple[int, str]]] = {}
+
+    async def catch_up(self, context: Context, key: Key, release: ReleaseFacts) -> None:
+        """Read the workloads of the newest revision once, and again when its record says something else of it."""
+        if release.acting or not release.revisions:
+            return
+        newest = release.revisions[-1]
+        record = (newest.revision, newest.status)
+        known = self._read.setdefault(key, {})
+        if known.get(release.name) == record:
+            return
+        for kind, name in newest.workloads:
+            for woken in await _read_workload(context, BY_KIND[kind], key.namespace, name):
+                context.wake(woken)
+        known[release.name] = record
+
+    def forget(self, key: Key) -> None:
+        """The Implementation is gone."""
+        self._read.pop(key, None)
+
+
+async def _read_workload(context: Context, resource: Resource, namespace: str, name: str) -> set[Key]:
+    try:
+        return context.store.observe(resource, "MODIFIED", await context.cluster.get(resource, namespace, name))
+    except NotFound:
+        known = context.store.get(resource, namespace, name)
+        return context.store.observe(resource, "DELETED", known) if known else set()
 
 
 async def observe_health(context: Context, key: Key, release: ReleaseFacts, account: str) -> tuple[Health, str, bool]:
