@@ -11,13 +11,15 @@ from datetime import date
 from pathlib import Path
 from typing import NoReturn
 
+import shtab
+
 from pilotage.api.v1alpha1.attestation import AttestationType, DefectSeverity, DefectState, Outcome
 from pilotage.api.v1alpha1.common import DURATION_PATTERN
 from pilotage.api.v1alpha1.project import GateName, Profile
 from pilotage.cli.attesting import attest
 from pilotage.cli.decision import Refusal
 from pilotage.cli.looking import export, portfolio, report, status, watch
-from pilotage.cli.offline import explain, import_, init, plan, simulate
+from pilotage.cli.offline import cards, completion, explain, import_, init, plan, simulate
 from pilotage.cli.session import Session
 from pilotage.cli.signing import JUDGED_WITHIN, approve, reject, rollback, waive
 from pilotage.cli.words import LANGUAGES, Language, language
@@ -119,6 +121,21 @@ def _import_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _watch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="IMPLEMENTATION")
+    parser.add_argument("--interval", type=float, default=2.0, metavar="SECONDS")
+
+
+def _card_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(offline=True)
+    parser.add_argument("--role", help="default: all")
+
+
+def _completion_options(parser: argparse.ArgumentParser, whole: argparse.ArgumentParser) -> None:
+    parser.set_defaults(offline=True, whole=whole)
+    parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
+
+
 def _report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="IMPLEMENTATION", help="default: all of the namespace")
     parser.add_argument("--since", type=_duration, default="7d", metavar="DURATION", help="such as 36h; default: 7d")
@@ -152,9 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     shown = add(status)
     shown.add_argument("name", nargs="?", metavar="IMPLEMENTATION", help="default: all of the namespace")
     shown.add_argument("-A", "--all-namespaces", action="store_true")
-    watched = add(watch)
-    watched.add_argument("name", metavar="IMPLEMENTATION")
-    watched.add_argument("--interval", type=float, default=2.0, metavar="SECONDS")
+    _watch_options(add(watch))
     approving = add(approve, signing)
     approving.add_argument("--reason")
     approving.add_argument(
@@ -178,10 +193,12 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--name", metavar="IMPLEMENTATION", help="where the files have several")
     add(plan, files).set_defaults(offline=True)
     _simulate_options(add(simulate, files))
+    _card_options(add(cards, files))
     explained = add(explain)
     explained.set_defaults(offline=True)
     explained.add_argument("name", nargs="?", metavar="GATE|STATE|REASON", help="default: lists them")
     _report_options(add(report))
+    _completion_options(add(completion), parser)
     listed = add(portfolio)
     listed.add_argument("--contexts", type=lambda text: text.split(","), default=[], metavar="A,B")
     listed.add_argument("projects", nargs="*", type=Path, metavar="FILE", help="kubectl get implementations -A -o yaml")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pydantic
+import shtab
 import yaml
 
+from pilotage.api.v1alpha1.implementation import ImplementationSpec
 from pilotage.api.v1alpha1.project import Profile
+from pilotage.cli.cards import cards_of, markdown
 from pilotage.cli.decision import Refusal
 from pilotage.cli.files import MODELS, documents, exported, mistakes, read_sheet, validate
 from pilotage.cli.glossary import explained, names
@@ -100,8 +104,28 @@ def _project(session: Session) -> tuple[dict[str, Any], list[dict[str, Any]], li
     wanted = [body for body in given["Implementation"] if named in {None, body["metadata"]["name"]}]
     if len(wanted) != 1:
         names = ", ".join(str(body["metadata"]["name"]) for body in given["Implementation"]) or "none"
-        raise Refusal(f"one Implementation is played; these files have {names}: choose with --name")
+        raise Refusal(f"one Implementation is meant; these files have {names}: choose with --name")
     return wanted[0], given["MigrationJob"], given["AcceptanceCheck"]
+
+
+async def cards(session: Session) -> None:
+    """Write a page for each trained role: what it works with, what it may do, and why things are so."""
+    body, _, _ = _project(session)
+    found = cards_of(ImplementationSpec.model_validate(body["spec"]))
+    role = session.arguments.role
+    chosen = [card for card in found if role in {None, card.role}]
+    if not chosen:
+        roles = ", ".join(card.role for card in found) or "none"
+        raise Refusal(f"spec.training.roles has {roles}: choose with --role")
+    if session.arguments.output == "text":
+        sys.stdout.write("\n".join(markdown(card, session.say) for card in chosen))
+    else:
+        session.answer([asdict(card) for card in chosen], lambda: None)
+
+
+async def completion(session: Session) -> None:
+    """Print what makes the shell complete words of this command, to be sourced by it."""
+    sys.stdout.write(shtab.complete(session.arguments.whole, session.arguments.shell) + "\n")
 
 
 async def explain(session: Session) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from html import escape
-from typing import Any, Final
+from typing import Any
 
 from pilotage.api.text import printable
 from pilotage.api.v1alpha1.common import parse_duration
 from pilotage.api.v1alpha1.implementation import ImplementationStatus, NextAction
+from pilotage.cli.page import plain, table
 from pilotage.cli.show import BAD, Project
 from pilotage.cli.words import Language
 from pilotage.plan.acceptance_clock import format_duration
 from pilotage.plan.conditions import parse_timestamp, timestamp
 from pilotage.plan.gates import describe
-
-TEXT: Final = 300
 
 
 @dataclass(frozen=True)
@@ -166,38 +164,28 @@ def document(report: Report) -> dict[str, Any]:
 def markdown(report: Report, say: Language) -> str:
     """The report as a page of Markdown. What objects say stands in it as text: nothing of it is markup."""
     lines = [
-        f"# {say('report')}: {_text(report.customer)} ({report.project})",
+        f"# {say('report')}: {plain(report.customer)} ({report.project})",
         "",
         say("report of", report.since, report.until, report.phase, report.live),
     ]
+    name, state, when = say("name"), say("state"), say("when")
+    happened = ((found.at, found.about, found.what, found.words) for found in report.happened)
+    standing = ((found.about, found.state, found.words) for found in report.standing)
+    risks = ((found.about, found.state, found.words) for found in report.risks)
     sections = {
-        "report happened": _table([found.at, found.about, found.what, found.words] for found in report.happened),
-        "report standing": _table([found.about, found.state, found.words] for found in report.standing),
+        "report happened": table((when, name, say("what"), ""), happened),
+        "report standing": table((name, state, ""), standing),
         "report next": [_action(found, say) for found in report.actions],
-        "report risks": _table([found.about, found.state, found.words] for found in report.risks),
-        "report blocked": _table([reason, total] for reason, total in report.blocked.items()),
-        "report projected": _table([name, end] for name, end in report.projected.items()),
+        "report risks": table((name, state, ""), risks),
+        "report blocked": table((say("reason"), say("after")), report.blocked.items()),
+        "report projected": table((name, when), report.projected.items()),
     }
     for title, content in sections.items():
         lines += ["", f"## {say(title)}", "", *(content or [say("report nothing")])]
     return "\n".join(lines) + "\n"
 
 
-def _table(found: Iterable[Sequence[str]]) -> list[str]:
-    rows = list(found)
-    if not rows:
-        return []
-    blank = "| " + " | ".join([""] * len(rows[0])) + " |"
-    return [blank, "|" + "---|" * len(rows[0]), *("| " + " | ".join(map(_text, row)) + " |" for row in rows)]
-
-
 def _action(action: NextAction, say: Language) -> str:
     due = f" ({say('due')} {action.due})" if action.due else ""
     command = f"\n\n      {printable(action.command, 1000)}\n" if action.command else ""
-    return f"- **{_text(action.who)}**: {_text(action.what)}{due}{command}"
-
-
-def _text(words: str) -> str:
-    """Words of strangers on a page: one line, and no sign that Markdown or HTML would take for markup."""
-    plain = printable(words, TEXT).replace("\n", " ")
-    return "".join(f"\\{sign}" if sign in "\\`*_[]|#~" else escape(sign, quote=False) for sign in plain)
+    return f"- **{plain(action.who)}**: {plain(action.what)}{due}{command}"

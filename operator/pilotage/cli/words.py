@@ -84,6 +84,17 @@ _WORDS: Final = {
     "report blocked": "停滞时间（按原因）",
     "report projected": "预计稳定运行结束",
     "report nothing": "无",
+    "module": "模块",
+    "setting": "设置",
+    "value": "取值",
+    "why": "原因说明",
+    "card of": "{}，共 {} 人",
+    "card modules": "您使用的模块",
+    "card permissions": "您可以做什么",
+    "card settings": "系统如何设置，为什么",
+    "card asked": "需求及其原因",
+    "card test": "考核",
+    "card score": "得分达到 {} 分为通过；上线前须有 {} 的人员通过。",
 }
 
 
@@ -137,5 +148,12 @@ ENGLISH: Final = {
     "report blocked": "Time that it stood still, by cause",
     "report projected": "Stable runs end, if nothing happens",
     "report nothing": "Nothing.",
+    "card of": "{}, {} people",
+    "card modules": "What you work with",
+    "card permissions": "What you may do",
+    "card settings": "How it is set, and why",
+    "card asked": "What was asked for, and why",
+    "card test": "The test",
+    "card score": "Passed with a score of {} or more; {} of you must have passed before the go-live.",
     "not looked at yet": "the operator has not looked at it yet; see pilotage status",
 }

@@ -44,6 +44,7 @@ def declares_scope(spec: ImplementationSpec) -> bool:
 def assess_scope(spec: ImplementationSpec, uid: str, checks: Mapping[str, CheckFacts]) -> Scope:
     """The scope of the Implementation with that uid. `checks` are those that point to it, by name."""
     problems = [found for requirement in spec.requirements for found in _problems(requirement, spec, checks)]
+    problems += _strays(spec)
     musts = [found for found in spec.requirements if found.priority is Priority.MUST]
     untraced = {found.field for found in problems if found.field.endswith(".acceptedBy")}
     return Scope(
@@ -85,6 +86,18 @@ def _problems(
             yield from _wrong(requirement, spec, checks)
         case _:
             yield from _wrong(requirement, spec, checks)
+
+
+def _strays(spec: ImplementationSpec) -> Iterator[ScopeProblem]:
+    """Settings that go back to a requirement that nobody wrote down."""
+    known = {requirement.id for requirement in spec.requirements}
+    for module in spec.modules:
+        for item in module.config:
+            if item.requirement and item.requirement not in known:
+                path = f"spec.modules[{module.name}].config[{item.key}].requirement"
+                yield ScopeProblem(
+                    field=shorten(path, 120), message=f"{item.requirement} is no id of spec.requirements"
+                )
 
 
 def _problem(requirement: Requirement, field: str, message: str) -> ScopeProblem:

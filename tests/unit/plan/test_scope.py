@@ -67,6 +67,16 @@ def test_an_incomplete_requirement_names_its_field_and_no_module_starts(
     assert f"spec.requirements[FIN-1].{field}" in decision.status["nextActions"][0]["what"]
 
 
+def test_a_setting_that_goes_back_to_no_requirement_is_named() -> None:
+    module = a_module("core", config=[{"key": "levels", "value": 2, "requirement": "FIN-7"}])
+    body = a_project(a_must()) | {"spec": a_project(a_must())["spec"] | {"modules": [module]}}
+    (problem,) = the_scope(decided(body))["problems"]
+    assert problem == {
+        "field": "spec.modules[core].config[levels].requirement",
+        "message": "FIN-7 is no id of spec.requirements",
+    }
+
+
 def test_a_complete_scope_is_baselined_and_the_project_starts() -> None:
     decision = decided(a_project(a_must(), a_must(2, acceptedBy=["uat/FIN-2"])))
     found = the_scope(decision)

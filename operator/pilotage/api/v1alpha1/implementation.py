@@ -35,6 +35,7 @@ from pilotage.api.v1alpha1.project import (
     Goal,
     Profile,
     Requirement,
+    RequirementId,
     ScopeStatus,
     Training,
     TrainingStatus,
@@ -255,6 +256,10 @@ class ConfigItem(ApiModel):
     )
     value: ANY = None
     required: bool = False
+    rationale: Annotated[str, Field(max_length=500)] | None = Field(
+        default=None, description="why it is so, for those who are trained; default: the requirement's"
+    )
+    requirement: RequirementId | None = Field(default=None, description="id of spec.requirements that it goes back to")
 
 
 class Output(ApiModel):

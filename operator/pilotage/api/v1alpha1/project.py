@@ -171,6 +171,9 @@ class TrainingRole(ApiModel):
     modules: Annotated[
         list[DnsLabel], Field(max_length=100, json_schema_extra=list_set(), description="default: all modules")
     ] = []
+    permissions: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=32, json_schema_extra=list_set())
+    ] = Field(default=[], description="what the role may do in the product, in the users' words: for its card")
 
 
 class Training(ApiModel):
