@@ -59,7 +59,8 @@ def opening(windows: Sequence[Window], wave: int, now: datetime, timezone: str) 
     spans = [span for window in mine for span in _occurrences(window.model_dump_json(), today, timezone)]
     guarded = any(window.kind is WindowKind.ALLOW for window in mine)
     is_open = _allowed(spans, now, guarded=guarded)
-    edges = sorted({edge for span in spans for edge in (span.start, span.end) if now < edge})
+    # Beyond the horizon some windows are spelled out a few hours further than others.
+    edges = sorted({edge for span in spans for edge in (span.start, span.end) if now < edge <= today + HORIZON})
     changes_at = next((edge for edge in edges if _allowed(spans, edge, guarded=guarded) is not is_open), None)
     return Opening(is_open, changes_at, "" if is_open else _closed(spans, now, changes_at))
 

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pilotage.api.v1alpha1.schedule import Window
@@ -127,6 +127,14 @@ MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2030, 1, 1), timezones=st.
 
 
 @given(WINDOWS, MOMENTS, st.integers(0, 600))
+@example(
+    [
+        weekly("TU,TH", 0, "6h", "Deny", timezone="America/St_Johns"),
+        weekly("TU,TH", 5, "30m", "Allow", timezone=BERLIN),
+    ],
+    datetime(2026, 2, 2, tzinfo=UTC),
+    0,
+)
 def test_until_it_changes_nothing_changes_and_then_it_has(windows: list[Window], now: datetime, minutes: int):
     found = seen(*windows, now=now)
     if found.changes_at is None:
