@@ -50,6 +50,18 @@ def test_backslashes_and_missing_values_are_no_difference(world):
     assert answer["checks"][0]["passed"]
 
 
+def test_a_row_of_as_many_columns_as_a_mapping_may_have_is_compared(world):
+    fields = world.spec["objects"][0]["fields"]
+    more = [f"extra_{number}" for number in range(128 - len(fields))]
+    world.query("alter table party " + ", ".join(f"add column {name} text" for name in more))
+    fields += [{"to": name, "from": "KHMC"} for name in more]
+    world.spec["reconcile"] = [CHECKSUM]
+    world.write([row(number) for number in range(1, 10)])
+    code, answer = world.call("run")
+    assert code == 0, answer
+    assert answer["checks"][0]["message"] == "rows stored as written: 9"
+
+
 def test_a_trigger_that_rewrites_one_name_is_found_with_line_and_column_and_without_the_name(world):
     world.spec["reconcile"] = [CHECKSUM]
     tamper(world, "if new.code = 'K00007' then new.name := 'X'; end if; return new;")

@@ -113,7 +113,8 @@ def _text(plan: ObjectPlan, column: str, alias: str) -> sql.Composed:
 
 
 def _texts(plan: ObjectPlan, columns: Sequence[str], alias: str) -> sql.Composed:
-    return sql.SQL("concat_ws({}, {})").format(
+    # An array: a call takes 100 arguments at most.
+    return sql.SQL("concat_ws({}, variadic array[{}])").format(
         sql.Literal(SEPARATOR), sql.SQL(", ").join(_text(plan, column, alias) for column in columns)
     )
 
