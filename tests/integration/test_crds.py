@@ -21,7 +21,7 @@ pytestmark = pytest.mark.light
 MODELS = {kind.kind: kind for kind in KINDS}
 EXAMPLES = [f"manifests/examples/{kind.kind.lower()}.yaml" for kind in KINDS]
 
-PROJECTS = [f"manifests/examples/{name}.yaml" for name in ("light", "strict", "cutover")]
+PROJECTS = [f"manifests/examples/{name}.yaml" for name in ("light", "strict", "cutover", "saas")]
 
 
 class Server:
