@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from pilotage.api.v1alpha1.common import RETRY_AT
 from pilotage.kube.client import Conflict
 from pilotage.kube.resources import (
     ACCEPTANCE_CHECKS,
@@ -45,11 +46,22 @@ class Customer:
 
     async def set_tags(self, **tags: str) -> None:
         """Give modules other images, in one change of the spec."""
-        while True:
-            body = await self.ground.cluster.get(IMPLEMENTATIONS, self.namespace, NAME)
+
+        def edit(body: dict[str, Any]) -> None:
             for module in body["spec"]["modules"]:
                 if module["name"] in tags:
                     module["values"] = {"tag": tags[module["name"]]}
+
+        await self._change(edit)
+
+    async def retry(self, attempt: str) -> None:
+        """Ask that what failed is tried again."""
+        await self._change(lambda body: body["metadata"].setdefault("annotations", {}).update({RETRY_AT: attempt}))
+
+    async def _change(self, edit: Callable[[dict[str, Any]], None]) -> None:
+        while True:
+            body = await self.ground.cluster.get(IMPLEMENTATIONS, self.namespace, NAME)
+            edit(body)
             try:
                 await self.ground.cluster.replace(IMPLEMENTATIONS, body)
             except Conflict:
